@@ -1,0 +1,31 @@
+"""The decoder, and models in and out of files."""
+
+from pathlib import Path
+
+from langwright.model.architecture import Architecture
+from langwright.model.bundle import ModelBundle, weights_sha256
+from langwright.model.cache import KVCache
+from langwright.model.decoder import Decoder
+from langwright.model.folder import load_folder, save_folder
+from langwright.model.gguf_model import load_gguf
+
+
+def load_model(path: Path) -> ModelBundle:
+    """Load a Hugging Face folder, a GGUF file, or an artifact's folder that holds a GGUF."""
+    if path.is_file():
+        return load_gguf(path)
+    ggufs = sorted(path.glob("*.gguf"))
+    return load_gguf(ggufs[0]) if len(ggufs) == 1 else load_folder(path)
+
+
+__all__ = [
+    "Architecture",
+    "Decoder",
+    "KVCache",
+    "ModelBundle",
+    "load_folder",
+    "load_gguf",
+    "load_model",
+    "save_folder",
+    "weights_sha256",
+]

@@ -1,0 +1,62 @@
+"""Multi-head attention with grouped queries (Vaswani et al. 2017; Ainslie et al. 2023)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from langwright.model.architecture import Architecture
+from langwright.model.cache import CacheRows
+from langwright.model.norm import RMSNorm
+from langwright.model.rotary import rotate
+
+
+def attend(q_BHTD: Tensor, k_BHCD: Tensor, v_BHCD: Tensor, mask_TC: Tensor) -> Tensor:
+    """The textbook's formula: softmax(q k^T / sqrt(D)) v, where the mask is true. [B, H, T, D].
+
+    The model itself calls torch's fused kernel; a test holds the two equal.
+    """
+    scores = q_BHTD @ k_BHCD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
+    weights = scores.masked_fill(~mask_TC, float("-inf")).softmax(dim=-1)
+    return weights @ v_BHCD
+
+
+class Attention(nn.Module):
+    """Legend: B batch, T new tokens, C tokens in sight, H query heads, K kv heads, D head_dim."""
+
+    def __init__(self, shape: Architecture, layer: int) -> None:
+        super().__init__()
+        self.layer, self.head_dim = layer, shape.head_dim
+        self.groups = shape.num_heads // shape.num_kv_heads
+        query, key = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
+        self.q_proj = nn.Linear(shape.hidden_size, query, bias=False)
+        self.k_proj = nn.Linear(shape.hidden_size, key, bias=False)
+        self.v_proj = nn.Linear(shape.hidden_size, key, bias=False)
+        self.o_proj = nn.Linear(query, shape.hidden_size, bias=False)
+        self.q_norm = RMSNorm(shape.head_dim, shape.rms_norm_eps) if shape.qk_norm else None
+        self.k_norm = RMSNorm(shape.head_dim, shape.rms_norm_eps) if shape.qk_norm else None
+
+    def forward(
+        self, x_BTE: Tensor, turn: tuple[Tensor, Tensor], cache: CacheRows | None
+    ) -> Tensor:
+        q_BTHD = self.q_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
+        k_BTKD = self.k_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
+        v_BTKD = self.v_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
+        if self.q_norm is not None and self.k_norm is not None:
+            q_BTHD, k_BTKD = self.q_norm(q_BTHD), self.k_norm(k_BTKD)
+        q = rotate(q_BTHD.transpose(1, 2), *turn)
+        k = rotate(k_BTKD.transpose(1, 2), *turn)
+        v = v_BTKD.transpose(1, 2)
+        if cache is not None:
+            k, v = cache.update(self.layer, k, v)
+        if self.groups > 1:
+            k = torch.repeat_interleave(k, self.groups, dim=1)
+            v = torch.repeat_interleave(v, self.groups, dim=1)
+        if cache is None:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=cache.mask_B1TC)
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))

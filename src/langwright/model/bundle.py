@@ -1,0 +1,82 @@
+"""A whole model: weights, tokenizer, chat template and the tokens that end an answer."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import torch
+
+from langwright.errors import BadInput
+from langwright.model.architecture import Architecture
+from langwright.model.decoder import Decoder
+from langwright.model.rotary import Rotary
+from langwright.tokens import ChatTemplate, Tokenizer
+
+
+@dataclass
+class ModelBundle:
+    """What is loaded, trained and saved together, so that no part can be exchanged unnoticed.
+
+    `end_ids` end an answer; the first is what the engine puts before a text that is scored from
+    its beginning when `start_id` is set.
+    """
+
+    module: Decoder
+    tokenizer: Tokenizer
+    template: ChatTemplate | None
+    end_ids: frozenset[int]
+    start_id: int | None = None
+    licence: str | None = None
+    extra: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rows = self.module.shape.vocab_size
+        if self.tokenizer.vocab_size > rows:
+            raise BadInput(
+                f"The tokenizer has {self.tokenizer.vocab_size} tokens, the model {rows} rows: "
+                "they do not belong together.",
+                remedy="Use the tokenizer that the model was trained with.",
+            )
+
+
+def decoder_from(shape: Architecture, weights: dict[str, torch.Tensor]) -> Decoder:
+    """A decoder that holds `weights` (our names) without a second copy.
+
+    Raises `BadInput` naming the first tensor that is missing, unknown or of another shape.
+    """
+    with torch.device("meta"):
+        module = Decoder(shape)
+    module.rotary = Rotary(shape.head_dim, shape.rope_theta)
+    expected = dict(module.named_parameters())
+    if shape.tie_embeddings:
+        weights.pop("lm_head.weight", None)
+    missing, unknown = expected.keys() - weights.keys(), weights.keys() - expected.keys()
+    problem = None
+    if missing:
+        problem = f"lacks the tensor '{min(missing)}'"
+    elif unknown:
+        problem = f"has the tensor '{min(unknown)}', which this family does not know"
+    else:
+        for name, parameter in expected.items():
+            if weights[name].shape != parameter.shape:
+                problem = (
+                    f"has '{name}' in the shape {list(weights[name].shape)}; "
+                    f"its settings ask for {list(parameter.shape)}"
+                )
+    if problem:
+        raise BadInput(
+            f"The model {problem}.", remedy="Fetch the model again, weights and settings together."
+        )
+    module.load_state_dict(weights, strict=False, assign=True)
+    if shape.tie_embeddings:
+        module.lm_head.weight = module.embed_tokens.weight
+    return module.requires_grad_(False).eval()
+
+
+def weights_sha256(module: torch.nn.Module) -> str:
+    """sha256 over the float32 tensors in C order, sorted by name (a tied head counts once)."""
+    digest = hashlib.sha256()
+    for _, parameter in sorted(module.named_parameters()):
+        digest.update(parameter.detach().float().contiguous().numpy().data)
+    return digest.hexdigest()

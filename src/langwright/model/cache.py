@@ -1,0 +1,57 @@
+"""The key-value cache: fixed slots, one sequence in each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from langwright.model.architecture import Architecture
+
+
+class KVCache:
+    """Keys and values of up to `num_slots` sequences of at most `length` tokens.
+
+    Legend: L layers, S slots, K kv heads, C length, D head_dim. `lengths[s]` is the number of
+    tokens that slot s holds; a forward pass over some slots writes behind it and advances it.
+    """
+
+    def __init__(
+        self, shape: Architecture, num_slots: int, length: int, dtype: torch.dtype
+    ) -> None:
+        size = (shape.num_layers, num_slots, shape.num_kv_heads, length, shape.head_dim)
+        self.k_LSKCD = torch.zeros(size, dtype=dtype)
+        self.v_LSKCD = torch.zeros(size, dtype=dtype)
+        self.lengths = [0] * num_slots
+        self.length = length
+
+    def rows(self, slots: list[int], num_new: int) -> CacheRows:
+        """The view of `slots` for a pass of `num_new` tokens each."""
+        return CacheRows(self, slots, num_new)
+
+
+class CacheRows:
+    """What attention sees of a cache in one pass: where to write, and which keys are in sight."""
+
+    def __init__(self, cache: KVCache, slots: list[int], num_new: int) -> None:
+        starts = torch.tensor([cache.lengths[slot] for slot in slots])
+        self._cache = cache
+        self._slots = torch.tensor(slots)
+        self.positions_BT = starts[:, None] + torch.arange(num_new)
+        self._end = int(self.positions_BT.max()) + 1
+        assert self._end <= cache.length, "the engine admits no sequence longer than its slot"
+        # Query at position p sees keys 0..p of its own slot. Not torch's `is_causal`, which
+        # aligns the triangle top-left and so hides the past when there is a cache.
+        self.mask_B1TC = (torch.arange(self._end) <= self.positions_BT[..., None])[:, None]
+
+    def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new keys and values; return all in sight, [B, K, C, D]."""
+        cache, where = self._cache, (self._slots[:, None], slice(None), self.positions_BT)
+        cache.k_LSKCD[layer][where] = k_BKTD.transpose(1, 2)
+        cache.v_LSKCD[layer][where] = v_BKTD.transpose(1, 2)
+        keys = cache.k_LSKCD[layer][self._slots, :, : self._end]
+        values = cache.v_LSKCD[layer][self._slots, :, : self._end]
+        return keys, values
+
+    def advance(self) -> None:
+        for slot, end in zip(self._slots.tolist(), self.positions_BT[:, -1].tolist(), strict=True):
+            self._cache.lengths[slot] = end + 1

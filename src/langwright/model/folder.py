@@ -1,0 +1,120 @@
+"""A model as a Hugging Face folder: how own models are stored, and others read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from langwright.errors import BadInput, Damaged, NotFound
+from langwright.model.architecture import Architecture
+from langwright.model.bundle import ModelBundle, decoder_from
+from langwright.tokens import ChatTemplate, Tokenizer
+
+
+def save_folder(folder: Path, model: ModelBundle) -> None:
+    """Write config.json, model.safetensors (float32), the tokenizer and the chat template."""
+    weights = {
+        _their_name(name): parameter.detach().float().contiguous()
+        for name, parameter in model.module.named_parameters()
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model.tokenizer.save(folder / "tokenizer.json")
+    ends = sorted(model.end_ids)
+    _write(folder / "config.json", model.module.shape.to_hugging_face() | {"eos_token_id": ends})
+    _write(folder / "generation_config.json", {"eos_token_id": ends})
+    names = {index: name for name, index in model.tokenizer.special.items()}
+    described: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    if ends and ends[-1] in names:
+        described["eos_token"] = names[ends[-1]]
+    if model.template is not None:
+        described["chat_template"] = model.template.source
+    _write(folder / "tokenizer_config.json", described)
+    # What this program adds; others pass it by.
+    own = {"tokenizer_fingerprint": model.tokenizer.fingerprint, "start_id": model.start_id}
+    _write(folder / "langwright.json", own)
+
+
+def load_folder(folder: Path) -> ModelBundle:
+    """Read a llama or qwen3 folder. No code from the folder is run."""
+    if not (folder / "config.json").is_file():
+        raise NotFound(
+            f"{folder} holds no model: there is no config.json.",
+            remedy="Give a model's folder, a GGUF file or a name from `langwright list`.",
+        )
+    shape = Architecture.from_hugging_face(_read(folder / "config.json"))
+    tokenizer = Tokenizer.from_file(folder / "tokenizer.json")
+    own = _read(folder / "langwright.json") if (folder / "langwright.json").is_file() else {}
+    expected = own.get("tokenizer_fingerprint")
+    if expected is not None and expected != tokenizer.fingerprint:
+        raise BadInput(
+            f"The tokenizer in {folder} is not the one that this model was trained with.",
+            remedy="Put the model's own tokenizer.json back.",
+        )
+    described = _read_if_there(folder / "tokenizer_config.json")
+    generation = _read_if_there(folder / "generation_config.json")
+    ends = generation.get("eos_token_id", _read(folder / "config.json").get("eos_token_id"))
+    if isinstance(ends, int):
+        ends = [ends]
+    source = described.get("chat_template")
+    if (folder / "chat_template.jinja").is_file():
+        source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    template = None
+    if isinstance(source, str):
+        names = (_name(described.get("bos_token")), _name(described.get("eos_token")))
+        template = ChatTemplate(source, tokenizer, *names)
+    module = decoder_from(shape, _load_weights(folder))
+    return ModelBundle(module, tokenizer, template, frozenset(ends or ()), own.get("start_id"))
+
+
+def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise NotFound(
+            f"{folder} holds no weights: there is no .safetensors file.",
+            remedy="Pickled weights (.bin, .pt) are not read; convert them to safetensors.",
+        )
+    weights: dict[str, torch.Tensor] = {}
+    for file in files:
+        try:
+            weights |= load_file(file)
+        except (SafetensorError, ValueError) as error:
+            raise Damaged(
+                f"{file} cannot be read: {error}.", remedy="Fetch the model again."
+            ) from None
+    return {_our_name(name): values.float() for name, values in weights.items()}
+
+
+def _their_name(name: str) -> str:
+    return name if name.startswith("lm_head.") else f"model.{name}"
+
+
+def _our_name(name: str) -> str:
+    return name.removeprefix("model.")
+
+
+def _name(token: Any) -> str:
+    """A special token in tokenizer_config.json: its text, or an object that holds it."""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_if_there(path: Path) -> dict[str, Any]:
+    return _read(path) if path.is_file() else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Damaged(f"{path} is not JSON: {error}.", remedy="Fetch the model again.") from None
+    if not isinstance(values, dict):
+        raise Damaged(f"{path} is not a JSON object.", remedy="Fetch the model again.")
+    return values

@@ -1,0 +1,219 @@
+"""The chat template: messages to tokens, with the loss mask. The only renderer there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from langwright.errors import BadInput, Damaged
+from langwright.tokens.tokenizer import Tokenizer, split_special
+
+Messages = Sequence[Mapping[str, Any]]
+
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+"""The template of models grown here; without extensions, so that every engine runs it."""
+
+ROLES = ("system", "user", "assistant", "tool")
+
+# Text of the messages that would read as a special token travels through the template in this
+# disguise, so that only the template itself can emit one.
+_MARK = "\U0010fffd"
+_DISGUISED = re.compile(f"{_MARK}(\\d+|e){_MARK}")
+_BEGIN, _END = f"{_MARK}begin{_MARK}", f"{_MARK}end{_MARK}"
+
+
+class _Generation(Extension):
+    """`{% generation %}…{% endgeneration %}`: what the assistant says (transformers' tag)."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_wrap"), [], [], body).set_lineno(line)
+
+    def _wrap(self, caller: Callable[[], str]) -> str:
+        return _BEGIN + caller() + _END
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateRuntimeError(message)
+
+
+class ChatTemplate:
+    """A model's Jinja text with its tokenizer.
+
+    `bos` and `eos` are the names that the template may ask for (`bos_token`, `eos_token`).
+    """
+
+    def __init__(self, source: str, tokenizer: Tokenizer, bos: str = "", eos: str = "") -> None:
+        self.source, self.tokenizer = source, tokenizer
+        self._variables = {"bos_token": bos, "eos_token": eos}
+        self._names = list(tokenizer.special)
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.loopcontrols", _Generation],
+            undefined=jinja2.ChainableUndefined,
+        )
+        environment.globals["raise_exception"] = _raise_exception
+        environment.filters["tojson"] = lambda value, **options: json.dumps(
+            value, ensure_ascii=False, **options
+        )
+        try:
+            self._template = environment.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise Damaged(
+                f"The chat template is not valid Jinja (line {error.lineno}: {error.message}).",
+                remedy="Correct the model's chat template.",
+            ) from None
+
+    def render(self, messages: Messages, *, add_generation_prompt: bool = False) -> str:
+        """The text that the model reads, for people to look at."""
+        return self._reveal(self._render(messages, add_generation_prompt)[0])
+
+    def encode(self, messages: Messages, *, add_generation_prompt: bool = False) -> list[int]:
+        """The ids that the model reads."""
+        return self._encode(self._render(messages, add_generation_prompt)[0], {})[0]
+
+    def encode_with_mask(self, messages: Messages) -> tuple[list[int], list[bool]]:
+        """Ids of a whole conversation, and for each whether it is the assistant's to learn.
+
+        Raises `BadInput` naming the turn when the template does not let that be told.
+        """
+        text, spans = self._render(messages, False)
+        if not spans:
+            spans = self._spans_by_prefix(messages, text)
+        ids, mask = self._encode(text, spans)
+        if not any(mask):
+            raise BadInput(
+                "The conversation has no token of the assistant's to learn from.",
+                remedy="Each conversation needs an assistant turn that is not empty.",
+            )
+        return ids, mask
+
+    def _spans_by_prefix(self, messages: Messages, text: str) -> dict[tuple[int, int], int]:
+        """Where each assistant turn lies: between the prompt before it and the turn's end."""
+        spans = {}
+        for turn, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            before = self._render(messages[:turn], True)[0] if turn else ""
+            until = self._render(messages[: turn + 1], False)[0]
+            if not (turn and until.startswith(before) and text.startswith(until)):
+                raise BadInput(
+                    f"Turn {turn + 1} cannot be told from what is around it: the template renders "
+                    "the conversation up to it otherwise than the whole.",
+                    remedy="Mark the assistant's part with {% generation %} in the template, "
+                    "and begin with a user turn.",
+                )
+            spans[len(before), self._end_of_turn(until)] = turn
+        return spans
+
+    def _end_of_turn(self, until: str) -> int:
+        """The end of the last special token when only blanks follow it: those are the template's
+        and never generated."""
+        bare = until.rstrip()
+        return len(bare) if any(bare.endswith(name) for name in self._names) else len(until)
+
+    def _render(
+        self, messages: Messages, add_generation_prompt: bool
+    ) -> tuple[str, dict[tuple[int, int], int]]:
+        """The disguised text and the spans of its generation marks (-> index of the mark)."""
+        for turn, message in enumerate(messages):
+            if message.get("role") not in ROLES:
+                raise BadInput(
+                    f"Turn {turn + 1} has the role {message.get('role')!r}.",
+                    remedy=f"Use one of {', '.join(ROLES)}.",
+                )
+            if message.get("content") is None and "tool_calls" not in message:
+                raise BadInput(f"Turn {turn + 1} has no content.", remedy="Give it some text.")
+        try:
+            marked = self._template.render(
+                messages=[self._disguise(dict(message)) for message in messages],
+                add_generation_prompt=add_generation_prompt,
+                **self._variables,
+            )
+        except (jinja2.TemplateError, TypeError) as error:
+            raise BadInput(
+                f"The model's chat template refuses the conversation: {error}.",
+                remedy="Change the messages to what the template takes.",
+            ) from None
+        text, spans = "", {}
+        for index, part in enumerate(marked.split(_BEGIN)):
+            inside, found, after = part.partition(_END)
+            if found:
+                spans[len(text), len(text) + len(inside)] = index
+            text += inside + after
+        return text, spans
+
+    def _encode(
+        self, text: str, spans: Mapping[tuple[int, int], int]
+    ) -> tuple[list[int], list[bool]]:
+        ids: list[int] = []
+        mask: list[bool] = []
+        place = 0  # in characters of the disguised text
+        for piece, special in split_special(text, self.tokenizer.special):
+            if special:
+                ids.append(self.tokenizer.special[piece])
+                mask.append(any(start <= place < end for start, end in spans))
+            else:
+                tokens = self.tokenizer.encode(self._reveal(piece))
+                ids += tokens
+                mask += self._mask_of(tokens, piece, place, spans)
+            place += len(piece)
+        return ids, mask
+
+    def _mask_of(
+        self, tokens: list[int], piece: str, place: int, spans: Mapping[tuple[int, int], int]
+    ) -> list[bool]:
+        mask = [False] * len(tokens)
+        first_at = {0: 0}  # byte offset -> index of the token that begins there
+        for index, token in enumerate(tokens):
+            first_at[max(first_at) + len(self.tokenizer.token_bytes(token))] = index + 1
+        for (start, end), turn in spans.items():
+            low, high = max(start - place, 0), min(end - place, len(piece))
+            if low >= high:
+                continue
+            edges = [len(self._reveal(piece[:edge]).encode()) for edge in (low, high)]
+            if any(edge not in first_at for edge in edges):
+                raise BadInput(
+                    f"The text of turn {turn + 1} melts into one token with the template's: such "
+                    "an answer could never be generated.",
+                    remedy="Strip blanks from the beginning and end of the answers.",
+                )
+            first, last = (first_at[edge] for edge in edges)
+            mask[first:last] = [True] * (last - first)
+        return mask
+
+    def _disguise(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: self._disguise(part, name) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._disguise(part) for part in value]
+        if not isinstance(value, str) or key == "role":
+            return value
+        value = value.replace(_MARK, f"{_MARK}e{_MARK}")
+        pieces = split_special(value, self.tokenizer.special)
+        return "".join(
+            f"{_MARK}{self._names.index(piece)}{_MARK}" if special else piece
+            for piece, special in pieces
+        )
+
+    def _reveal(self, text: str) -> str:
+        return _DISGUISED.sub(
+            lambda match: _MARK if match[1] == "e" else self._names[int(match[1])], text
+        )
