@@ -37,7 +37,7 @@ class Bar:
             self._progress.update(self._task, completed=self.done, words=self.words)
         elif time.monotonic() - self._said >= LINE_EVERY_S:
             self._said = time.monotonic()
-            console.print(self.line(), soft_wrap=True)
+            console.print(self.line(), soft_wrap=True, markup=False)
 
     def line(self) -> str:
         elapsed = time.monotonic() - self._started
@@ -68,4 +68,4 @@ def progress(description: str, total: float | None = None, start: float = 0.0) -
 
 def say(text: str) -> None:
     """One line to the person at the terminal."""
-    console.print(text, soft_wrap=True)
+    console.print(text, soft_wrap=True, markup=False)

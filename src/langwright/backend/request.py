@@ -33,6 +33,8 @@ class Sampling:
             wrong = f"top_k is {self.top_k}; it must be 0 (off) or more"
         elif not 0.0 < self.top_p <= 1.0:
             wrong = f"top_p is {self.top_p}; it must be above 0 and at most 1"
+        elif self.seed is not None and not -(2**63) <= self.seed < 2**63:
+            wrong = f"seed is {self.seed}; it must be a number of 64 bits"
         if wrong:
             raise BadInput(wrong[0].upper() + wrong[1:] + ".", remedy="Correct the value.")
 

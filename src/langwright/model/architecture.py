@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from langwright.config import Settings
 from langwright.errors import Unsupported
+
+Size = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Architecture(Settings):
@@ -19,16 +21,16 @@ class Architecture(Settings):
     """
 
     family: Literal["llama", "qwen3"] = "qwen3"
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    context_length: int
-    rope_theta: float = 10_000.0
-    rms_norm_eps: float = 1e-6
+    vocab_size: Size
+    hidden_size: Size
+    intermediate_size: Size
+    num_layers: Size
+    num_heads: Size
+    num_kv_heads: Size
+    head_dim: Size
+    context_length: Size
+    rope_theta: float = Field(10_000.0, gt=0, allow_inf_nan=False)
+    rms_norm_eps: float = Field(1e-6, ge=0, allow_inf_nan=False)
     tie_embeddings: bool = True
 
     @model_validator(mode="after")
@@ -37,8 +39,6 @@ class Architecture(Settings):
             raise ValueError("num_heads must be a multiple of num_kv_heads")
         if self.head_dim % 2:
             raise ValueError("head_dim must be even for rotary positions")
-        if min(self.vocab_size, self.hidden_size, self.num_layers, self.context_length) < 1:
-            raise ValueError("every size must be at least 1")
         return self
 
     @property
@@ -101,6 +101,7 @@ class Architecture(Settings):
             "use_sliding_window": False,
             "sliding_window": None,
             "quantization_config": None,
+            "partial_rotary_factor": 1.0,
         }
         for field, only in plain.items():
             if config.get(field, only) != only:
@@ -109,28 +110,31 @@ class Architecture(Settings):
                     remedy="Use a model without it.",
                 )
         rope = config.get("rope_parameters") or {}
-        if rope.get("rope_type", "default") != "default":
+        known = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1.0}
+        if not isinstance(rope, dict) or any(
+            key != "rope_theta" and (key not in known or value != known[key])
+            for key, value in rope.items()
+        ):
             raise Unsupported(
-                f"config.json asks for rope_type {rope['rope_type']!r}; only 'default' is built.",
+                f"config.json has rope_parameters={rope!r}; only rope_type 'default' is built.",
                 remedy="Use a model without rope scaling.",
             )
-        heads = config.get("num_attention_heads", 0)
-        missing = [key for key in ("vocab_size", "hidden_size") if key not in config]
-        if missing or not heads:
+        heads, width = config.get("num_attention_heads"), config.get("hidden_size")
+        if not isinstance(heads, int) or not isinstance(width, int) or heads < 1:
             raise Unsupported(
-                f"config.json lacks {', '.join(missing) or 'num_attention_heads'}.",
+                f"config.json has num_attention_heads={heads!r} and hidden_size={width!r}.",
                 remedy="Give the folder of a complete model.",
             )
         theta = rope.get("rope_theta") or config.get("rope_theta")
         values = {
             "family": family,
-            "vocab_size": config["vocab_size"],
-            "hidden_size": config["hidden_size"],
+            "vocab_size": config.get("vocab_size"),
+            "hidden_size": width,
             "intermediate_size": config.get("intermediate_size"),
             "num_layers": config.get("num_hidden_layers"),
             "num_heads": heads,
             "num_kv_heads": config.get("num_key_value_heads", heads),
-            "head_dim": config.get("head_dim") or config["hidden_size"] // heads,
+            "head_dim": config.get("head_dim") or width // heads,
             "context_length": config.get("max_position_embeddings"),
             "rope_theta": theta,
             "rms_norm_eps": config.get("rms_norm_eps"),

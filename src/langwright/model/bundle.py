@@ -43,17 +43,18 @@ class ModelBundle:
 def decoder_from(shape: Architecture, weights: dict[str, torch.Tensor]) -> Decoder:
     """A decoder that holds `weights` (our names) without a second copy.
 
-    Raises `BadInput` naming the first tensor that is missing, unknown or of another shape.
+    Raises `BadInput` naming the first tensor that is missing, unknown, of another shape, or
+    holds values that are not numbers.
     """
-    with torch.device("meta"):
-        module = Decoder(shape)
-    module.rotary = Rotary(shape.head_dim, shape.rope_theta)
-    expected = dict(module.named_parameters())
     if shape.tie_embeddings:
         weights.pop("lm_head.weight", None)
+    module = _skeleton(shape, len(weights))
+    expected = dict(module.named_parameters()) if module else {}
     missing, unknown = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     problem = None
-    if missing:
+    if module is None:
+        problem = f"has {len(weights)} tensors; its settings ask for another size altogether"
+    elif missing:
         problem = f"lacks the tensor '{min(missing)}'"
     elif unknown:
         problem = f"has the tensor '{min(unknown)}', which this family does not know"
@@ -64,14 +65,36 @@ def decoder_from(shape: Architecture, weights: dict[str, torch.Tensor]) -> Decod
                     f"has '{name}' in the shape {list(weights[name].shape)}; "
                     f"its settings ask for {list(parameter.shape)}"
                 )
-    if problem:
+                break
+            if not _all_numbers(weights[name]):
+                problem = f"has values in '{name}' that are not numbers"
+                break
+    if module is None or problem:
         raise BadInput(
             f"The model {problem}.", remedy="Fetch the model again, weights and settings together."
         )
+    module.rotary = Rotary(shape.head_dim, shape.rope_theta)
     module.load_state_dict(weights, strict=False, assign=True)
     if shape.tie_embeddings:
         module.lm_head.weight = module.embed_tokens.weight
     return module.requires_grad_(False).eval()
+
+
+def _skeleton(shape: Architecture, num_tensors: int) -> Decoder | None:
+    """A decoder without values; None where the settings are too large to be this model's: a
+    damaged file must not make us build millions of layers."""
+    if shape.num_layers > num_tensors:
+        return None
+    try:
+        with torch.device("meta"):
+            return Decoder(shape)
+    except RuntimeError:  # a tensor larger than any address
+        return None
+
+
+def _all_numbers(values: torch.Tensor) -> bool:
+    # The sum is quick, and no number only when a value is none or the finite ones overflow.
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
 def weights_sha256(module: torch.nn.Module) -> str:

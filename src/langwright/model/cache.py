@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,14 +22,23 @@ class KVCache:
         self, shape: Architecture, num_slots: int, length: int, dtype: torch.dtype
     ) -> None:
         size = (shape.num_layers, num_slots, shape.num_kv_heads, length, shape.head_dim)
-        self.k_LSKCD = torch.zeros(size, dtype=dtype)
-        self.v_LSKCD = torch.zeros(size, dtype=dtype)
+        self.k_LSKCD = _zeros(size, dtype)
+        self.v_LSKCD = _zeros(size, dtype)
         self.lengths = [0] * num_slots
         self.length = length
 
     def rows(self, slots: list[int], num_new: int) -> CacheRows:
         """The view of `slots` for a pass of `num_new` tokens each."""
         return CacheRows(self, slots, num_new)
+
+
+def _zeros(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros whose memory is taken only where it is written (torch.zeros touches all of it).
+
+    Zeros, not garbage: a masked key has weight 0, and 0 times a stray NaN would be NaN.
+    """
+    raw = np.zeros(math.prod(size) * dtype.itemsize, dtype=np.uint8)
+    return torch.from_numpy(raw).view(dtype).view(size)
 
 
 class CacheRows:
@@ -36,6 +48,9 @@ class CacheRows:
         starts = torch.tensor([cache.lengths[slot] for slot in slots])
         self._cache = cache
         self._slots = torch.tensor(slots)
+        # Neighbouring slots are read as a view; others have to be gathered.
+        together = slots == list(range(slots[0], slots[0] + len(slots)))
+        self._read = slice(slots[0], slots[0] + len(slots)) if together else self._slots
         self.positions_BT = starts[:, None] + torch.arange(num_new)
         self._end = int(self.positions_BT.max()) + 1
         assert self._end <= cache.length, "the engine admits no sequence longer than its slot"
@@ -48,8 +63,8 @@ class CacheRows:
         cache, where = self._cache, (self._slots[:, None], slice(None), self.positions_BT)
         cache.k_LSKCD[layer][where] = k_BKTD.transpose(1, 2)
         cache.v_LSKCD[layer][where] = v_BKTD.transpose(1, 2)
-        keys = cache.k_LSKCD[layer][self._slots, :, : self._end]
-        values = cache.v_LSKCD[layer][self._slots, :, : self._end]
+        keys = cache.k_LSKCD[layer][self._read, :, : self._end]
+        values = cache.v_LSKCD[layer][self._read, :, : self._end]
         return keys, values
 
     def advance(self) -> None:

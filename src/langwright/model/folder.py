@@ -33,6 +33,9 @@ def save_folder(folder: Path, model: ModelBundle) -> None:
         described["eos_token"] = names[ends[-1]]
     if model.template is not None:
         described["chat_template"] = model.template.source
+        # The names that the template may ask for come back as they are.
+        named = {"bos_token": model.template.bos, "eos_token": model.template.eos}
+        described |= {key: name for key, name in named.items() if name}
     _write(folder / "tokenizer_config.json", described)
     # What this program adds; others pass it by.
     own = {"tokenizer_fingerprint": model.tokenizer.fingerprint, "start_id": model.start_id}
@@ -58,8 +61,12 @@ def load_folder(folder: Path) -> ModelBundle:
     described = _read_if_there(folder / "tokenizer_config.json")
     generation = _read_if_there(folder / "generation_config.json")
     ends = generation.get("eos_token_id", _read(folder / "config.json").get("eos_token_id"))
-    if isinstance(ends, int):
-        ends = [ends]
+    ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    if not all(type(end) is int and 0 <= end < tokenizer.vocab_size for end in ends):
+        raise Damaged(
+            f"{folder} names the end tokens {ends!r}, which the tokenizer does not have.",
+            remedy="Correct eos_token_id in generation_config.json and config.json.",
+        )
     source = described.get("chat_template")
     if (folder / "chat_template.jinja").is_file():
         source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
@@ -68,7 +75,7 @@ def load_folder(folder: Path) -> ModelBundle:
         names = (_name(described.get("bos_token")), _name(described.get("eos_token")))
         template = ChatTemplate(source, tokenizer, *names)
     module = decoder_from(shape, _load_weights(folder))
-    return ModelBundle(module, tokenizer, template, frozenset(ends or ()), own.get("start_id"))
+    return ModelBundle(module, tokenizer, template, frozenset(ends), own.get("start_id"))
 
 
 def _load_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from langwright.errors import Damaged, NotFound, Unsupported
+from langwright.errors import BadInput, Damaged, NotFound, Unsupported
 
 _SCALARS = {
     0: "B",
@@ -54,6 +54,8 @@ class GGUFFile:
             raise NotFound(f"There is no file {path}.", remedy="Check the path.") from None
         except ValueError:
             raise self._damaged("it is empty") from None
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error}.", remedy="Check the path.") from None
         self._view = memoryview(self._data.data)
         self._at = 0
         try:
@@ -74,6 +76,8 @@ class GGUFFile:
         self.fields: dict[str, Any] = {}
         for _ in range(self._count(num_fields, 13)):
             key = self._string()
+            if key in self.fields:
+                raise self._damaged(f"it has the field {key!r} twice")
             self.fields[key] = self._value(self._scalar("I"))
         infos = []
         for _ in range(self._count(num_tensors, 24)):
@@ -83,10 +87,12 @@ class GGUFFile:
             shape = tuple(self._scalar("Q") for _ in range(dimensions))[::-1]
             infos.append(TensorInfo(name, shape, self._scalar("I"), self._scalar("Q")))
         alignment = self.fields.get("general.alignment", 32)
-        if not isinstance(alignment, int) or alignment < 1:
+        if type(alignment) is not int or alignment < 1:
             raise self._damaged(f"its alignment is {alignment!r}")
         self._blocks_at = -(-self._at // alignment) * alignment
         self.tensors = {info.name: info for info in infos}
+        if len(self.tensors) < len(infos):
+            raise self._damaged("two of its tensors have the same name")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
@@ -113,12 +119,23 @@ class GGUFFile:
         end = start + size // block * block_bytes
         if row % block or end > len(self._data):
             raise self._damaged(f"the bytes of tensor '{name}' are not all there")
+        if not size:
+            raise self._damaged(f"tensor '{name}' has the shape {list(info.shape)}")
         raw = self._data[start:end].reshape(*info.shape[:-1], row // block * block_bytes)
         if kind == GGMLQuantizationType.F32:
             return raw.view(np.float32).reshape(info.shape).copy()
         if kind == GGMLQuantizationType.F16:
             return raw.view(np.float16).reshape(info.shape).astype(np.float32)
-        return np.ascontiguousarray(dequantize(raw, kind).reshape(info.shape), dtype=np.float32)
+        try:
+            # Scales of a damaged file overflow; the model's loader refuses what comes of it.
+            with np.errstate(all="ignore"):
+                values = dequantize(raw, kind)
+        except NotImplementedError:
+            raise Unsupported(
+                f"Tensor '{name}' has the type {kind.name}, which is not read.",
+                remedy="Use a file with a common quantisation (F16, Q8_0, Q4_K …).",
+            ) from None
+        return np.ascontiguousarray(values.reshape(info.shape), dtype=np.float32)
 
     def _scalar(self, code: str) -> Any:
         value = struct.unpack_from("<" + code, self._view, self._at)[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from langwright.errors import Damaged, Unsupported
+from langwright.errors import BadInput, Damaged, Unsupported
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from
 from langwright.model.gguf_file import GGUFFile
@@ -38,23 +39,29 @@ def load_gguf(path: Path) -> ModelBundle:
     file = GGUFFile(path)
     shape = _architecture(file)
     tokenizer = tokenizer_from_gguf(file.fields)
-    weights = {}
+    weights: dict[str, torch.Tensor] = {}
     for name in file:
+        ours = _our_name(name)
+        if ours is None or ours in weights:
+            raise BadInput(
+                f"{path} has the tensor '{name}', which the family {shape.family} does not know.",
+                remedy="Fetch the model again, or use another.",
+            )
         values = file.tensor(name)
         if shape.family == "llama" and name.endswith(("attn_q.weight", "attn_k.weight")):
             heads = shape.num_heads if name.endswith("attn_q.weight") else shape.num_kv_heads
-            values = _unpermute(values, heads)
-        weights[_our_name(name)] = torch.from_numpy(values)
+            values = _unpermute(file, name, values, heads)
+        weights[ours] = torch.from_numpy(values)
     module = decoder_from(shape, weights)
+    fields, licence = file.fields, file.fields.get("general.license")
+    ends = (_token_id(file, key) for key in ("eos", "eot", "eom"))
     return ModelBundle(
         module,
         tokenizer,
-        _template(file.fields, tokenizer),
-        _end_ids(file.fields),
-        file.fields.get("tokenizer.ggml.bos_token_id")
-        if file.fields.get("tokenizer.ggml.add_bos_token", False)
-        else None,
-        file.fields.get("general.license"),
+        _template(file, tokenizer),
+        frozenset(token for token in ends if token is not None),
+        _token_id(file, "bos") if fields.get("tokenizer.ggml.add_bos_token", False) else None,
+        licence if isinstance(licence, str) else None,
     )
 
 
@@ -66,7 +73,9 @@ def _architecture(file: GGUFFile) -> Architecture:
             f"{file.path} holds the family '{family}', which is not built.",
             remedy="Known: llama, qwen3.",
         )
-    if fields.get(f"{family}.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in file:
+    scaled = fields.get(f"{family}.rope.scaling.type", "none") != "none"
+    scaled |= fields.get(f"{family}.rope.scale_linear", 1.0) != 1.0
+    if scaled or "rope_freqs.weight" in file.tensors:
         raise Unsupported(
             f"{file.path} asks for rope scaling, which is not built.",
             remedy="Use a model without it.",
@@ -75,6 +84,19 @@ def _architecture(file: GGUFFile) -> Architecture:
         heads = fields[f"{family}.attention.head_count"]
         width = fields[f"{family}.embedding_length"]
         table = file.tensors["token_embd.weight"]
+        head_dim = fields.get(f"{family}.attention.key_length", width // heads)
+        for field, only in (
+            ("rope.dimension_count", head_dim),
+            ("attention.value_length", head_dim),
+            ("attention.sliding_window", 0),
+            ("expert_count", 0),
+        ):
+            if fields.get(f"{family}.{field}", only) != only:
+                raise Unsupported(
+                    f"{file.path} has {family}.{field} = {fields[f'{family}.{field}']}; only "
+                    f"{only} is built.",
+                    remedy="Use a model without it.",
+                )
         return Architecture.build(
             {
                 "family": family,
@@ -84,11 +106,11 @@ def _architecture(file: GGUFFile) -> Architecture:
                 "num_layers": fields[f"{family}.block_count"],
                 "num_heads": heads,
                 "num_kv_heads": fields.get(f"{family}.attention.head_count_kv", heads),
-                "head_dim": fields.get(f"{family}.attention.key_length", width // heads),
+                "head_dim": head_dim,
                 "context_length": fields[f"{family}.context_length"],
                 "rope_theta": fields.get(f"{family}.rope.freq_base", 10_000.0),
                 "rms_norm_eps": fields[f"{family}.attention.layer_norm_rms_epsilon"],
-                "tie_embeddings": "output.weight" not in file,
+                "tie_embeddings": "output.weight" not in file.tensors,
             }
         )
     except (KeyError, ZeroDivisionError, TypeError, IndexError) as error:
@@ -97,34 +119,52 @@ def _architecture(file: GGUFFile) -> Architecture:
         ) from None
 
 
-def _our_name(name: str) -> str:
-    parts = name.removesuffix(".weight").split(".")
-    prefix = f"layers.{parts[1]}." if parts[0] == "blk" and len(parts) == 3 else ""
-    return f"{prefix}{NAMES.get(parts[-1], parts[-1])}.weight"
+def _our_name(name: str) -> str | None:
+    match = re.fullmatch(r"(?:blk\.([0-9]+)\.)?(\w+)\.weight", name)
+    if match is None or match[2] not in NAMES:
+        return None
+    prefix = f"layers.{match[1]}." if match[1] else ""
+    return f"{prefix}{NAMES[match[2]]}.weight"
 
 
 def _unpermute(
-    rows: np.ndarray[Any, np.dtype[np.float32]], heads: int
+    file: GGUFFile, name: str, rows: np.ndarray[Any, np.dtype[np.float32]], heads: int
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """llama files hold rotary pairs as neighbours; ours lie half a head apart."""
+    if rows.ndim != 2 or rows.shape[0] % (2 * heads):
+        raise Damaged(
+            f"{file.path} has '{name}' in the shape {list(rows.shape)} for {heads} heads.",
+            remedy="Fetch the file again.",
+        )
     pairs = rows.reshape(heads, -1, 2, rows.shape[-1])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
 
 
-def _template(fields: dict[str, Any], tokenizer: Tokenizer) -> ChatTemplate | None:
-    source = fields.get("tokenizer.chat_template")
+def _template(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate | None:
+    source = file.fields.get("tokenizer.chat_template")
     if source is None:
         return None
-    tokens = fields["tokenizer.ggml.tokens"]
+    if not isinstance(source, str):
+        raise Damaged(
+            f"{file.path} has a chat template that is no text.", remedy="Fetch the file again."
+        )
+    tokens = file.fields["tokenizer.ggml.tokens"]
+    bos, eos = (_token_id(file, key) for key in ("bos", "eos"))
+    return ChatTemplate(
+        source,
+        tokenizer,
+        "" if bos is None else tokens[bos],
+        "" if eos is None else tokens[eos],
+    )
 
-    def name(key: str) -> str:
-        index = fields.get(f"tokenizer.ggml.{key}_token_id")
-        return tokens[index] if isinstance(index, int) and index < len(tokens) else ""
 
-    return ChatTemplate(source, tokenizer, name("bos"), name("eos"))
-
-
-def _end_ids(fields: dict[str, Any]) -> frozenset[int]:
-    keys = ("eos", "eot", "eom")
-    ids = (fields.get(f"tokenizer.ggml.{key}_token_id") for key in keys)
-    return frozenset(index for index in ids if index is not None)
+def _token_id(file: GGUFFile, key: str) -> int | None:
+    token = file.fields.get(f"tokenizer.ggml.{key}_token_id")
+    if token is None:
+        return None
+    if type(token) is not int or not 0 <= token < len(file.fields["tokenizer.ggml.tokens"]):
+        raise Damaged(
+            f"{file.path} has the {key} token {token!r}, which is not in its vocabulary.",
+            remedy="Fetch the file again.",
+        )
+    return token

@@ -30,17 +30,16 @@ CONTROL, USER_DEFINED = 3, 4
 
 def tokenizer_from_gguf(fields: Mapping[str, Any]) -> Tokenizer:
     """Build the tokenizer from the `tokenizer.ggml.*` fields; ids are places in the list."""
-    model = fields.get("tokenizer.ggml.model")
-    pre = fields.get("tokenizer.ggml.pre", "gpt-2")
-    if model != "gpt2" or pre not in SPLITS:
+    model, pre = fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre")
+    if model != "gpt2" or pre not in list(SPLITS):
         raise Unsupported(
             f"The file's tokenizer is of kind '{model}' with split '{pre}', which is not built.",
             remedy=f"Known: kind gpt2 with split {', '.join(SPLITS)}.",
         )
-    tokens: list[str] = fields.get("tokenizer.ggml.tokens", [])
-    kinds: list[int] = fields.get("tokenizer.ggml.token_type", [1] * len(tokens))
-    merges = [tuple(merge.split(" ", 1)) for merge in fields.get("tokenizer.ggml.merges", [])]
-    if len(kinds) != len(tokens) or len(set(tokens)) != len(tokens):
+    tokens: list[str] = _list(fields, "tokens", str)
+    kinds: list[int] = _list(fields, "token_type", int) or [1] * len(tokens)
+    merges = [tuple(merge.split(" ", 1)) for merge in _list(fields, "merges", str)]
+    if not tokens or len(kinds) != len(tokens) or len(set(tokens)) != len(tokens):
         raise Damaged(
             "The file's token lists do not fit each other.", remedy="Fetch the file again."
         )
@@ -60,3 +59,13 @@ def tokenizer_from_gguf(fields: Mapping[str, Any]) -> Tokenizer:
         if kind in (CONTROL, USER_DEFINED)
     }
     return Tokenizer(with_special_tokens(core, special))
+
+
+def _list(fields: Mapping[str, Any], name: str, kind: type) -> list[Any]:
+    values = fields.get(f"tokenizer.ggml.{name}", [])
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise Damaged(
+            f"The file's tokenizer.ggml.{name} is not a list of {kind.__name__}.",
+            remedy="Fetch the file again.",
+        )
+    return values

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -29,10 +31,14 @@ CHATML = (
 ROLES = ("system", "user", "assistant", "tool")
 
 # Text of the messages that would read as a special token travels through the template in this
-# disguise, so that only the template itself can emit one.
-_MARK = "\U0010fffd"
-_DISGUISED = re.compile(f"{_MARK}(\\d+|e){_MARK}")
-_BEGIN, _END = f"{_MARK}begin{_MARK}", f"{_MARK}end{_MARK}"
+# disguise, so that only the template itself can emit one: a number between two marks (a special
+# token's, or -1, -2 for the marks themselves, or -3 for nothing). The opening mark never stands
+# for itself, so no text can forge a disguise or the borders of what the assistant says.
+_OPEN, _CLOSE = "\U0010fffd", "\U0010fffc"
+_DISGUISED = re.compile(f"{_OPEN}(-?[0-9]+){_CLOSE}")
+_MARKS = {-1: _OPEN, -2: _CLOSE, -3: ""}
+_NOTHING = f"{_OPEN}-3{_CLOSE}"
+_BEGIN, _END = f"{_OPEN}begin{_CLOSE}", f"{_OPEN}end{_CLOSE}"
 
 
 class _Generation(Extension):
@@ -49,6 +55,15 @@ class _Generation(Extension):
         return _BEGIN + caller() + _END
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's own sandbox renders an unsafe attribute as nothing; this one refuses it."""
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> NoReturn:
+        raise SecurityError(
+            f"it asks for the attribute '{attribute}' of a {type(obj).__name__}, which is unsafe"
+        )
+
+
 def _raise_exception(message: str) -> NoReturn:
     raise jinja2.TemplateRuntimeError(message)
 
@@ -60,14 +75,12 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, tokenizer: Tokenizer, bos: str = "", eos: str = "") -> None:
-        self.source, self.tokenizer = source, tokenizer
-        self._variables = {"bos_token": bos, "eos_token": eos}
+        self.source, self.tokenizer, self.bos, self.eos = source, tokenizer, bos, eos
         self._names = list(tokenizer.special)
-        environment = ImmutableSandboxedEnvironment(
+        environment = _Sandbox(
             trim_blocks=True,
             lstrip_blocks=True,
             extensions=["jinja2.ext.loopcontrols", _Generation],
-            undefined=jinja2.ChainableUndefined,
         )
         environment.globals["raise_exception"] = _raise_exception
         environment.filters["tojson"] = lambda value, **options: json.dumps(
@@ -78,6 +91,11 @@ class ChatTemplate:
         except jinja2.TemplateSyntaxError as error:
             raise Damaged(
                 f"The chat template is not valid Jinja (line {error.lineno}: {error.message}).",
+                remedy="Correct the model's chat template.",
+            ) from None
+        except Exception as error:  # nesting too deep, a number too large …
+            raise Damaged(
+                f"The chat template cannot be read: {error or type(error).__name__}.",
                 remedy="Correct the model's chat template.",
             ) from None
 
@@ -105,7 +123,7 @@ class ChatTemplate:
             )
         return ids, mask
 
-    def _spans_by_prefix(self, messages: Messages, text: str) -> dict[tuple[int, int], int]:
+    def _spans_by_prefix(self, messages: Messages, text: str) -> dict[tuple[int, int], str]:
         """Where each assistant turn lies: between the prompt before it and the turn's end."""
         spans = {}
         for turn, message in enumerate(messages):
@@ -120,7 +138,7 @@ class ChatTemplate:
                     remedy="Mark the assistant's part with {% generation %} in the template, "
                     "and begin with a user turn.",
                 )
-            spans[len(before), self._end_of_turn(until)] = turn
+            spans[len(before), self._end_of_turn(until)] = f"turn {turn + 1}"
         return spans
 
     def _end_of_turn(self, until: str) -> int:
@@ -131,8 +149,8 @@ class ChatTemplate:
 
     def _render(
         self, messages: Messages, add_generation_prompt: bool
-    ) -> tuple[str, dict[tuple[int, int], int]]:
-        """The disguised text and the spans of its generation marks (-> index of the mark)."""
+    ) -> tuple[str, dict[tuple[int, int], str]]:
+        """The disguised text and the spans of its generation marks (-> what to call them)."""
         for turn, message in enumerate(messages):
             if message.get("role") not in ROLES:
                 raise BadInput(
@@ -143,25 +161,35 @@ class ChatTemplate:
                 raise BadInput(f"Turn {turn + 1} has no content.", remedy="Give it some text.")
         try:
             marked = self._template.render(
-                messages=[self._disguise(dict(message)) for message in messages],
+                messages=[
+                    {
+                        key: value if key == "role" else self._disguise(value)
+                        for key, value in message.items()
+                    }
+                    for message in messages
+                ],
                 add_generation_prompt=add_generation_prompt,
-                **self._variables,
+                tools=None,  # templates ask whether they are none
+                documents=None,
+                bos_token=self.bos,
+                eos_token=self.eos,
             )
-        except (jinja2.TemplateError, TypeError) as error:
+        except Exception as error:  # whatever the template's own code runs into
             raise BadInput(
-                f"The model's chat template refuses the conversation: {error}.",
+                "The model's chat template refuses the conversation: "
+                f"{error or type(error).__name__}.",
                 remedy="Change the messages to what the template takes.",
             ) from None
         text, spans = "", {}
         for index, part in enumerate(marked.split(_BEGIN)):
             inside, found, after = part.partition(_END)
             if found:
-                spans[len(text), len(text) + len(inside)] = index
+                spans[len(text), len(text) + len(inside)] = f"generation part {index}"
             text += inside + after
         return text, spans
 
     def _encode(
-        self, text: str, spans: Mapping[tuple[int, int], int]
+        self, text: str, spans: Mapping[tuple[int, int], str]
     ) -> tuple[list[int], list[bool]]:
         ids: list[int] = []
         mask: list[bool] = []
@@ -178,42 +206,64 @@ class ChatTemplate:
         return ids, mask
 
     def _mask_of(
-        self, tokens: list[int], piece: str, place: int, spans: Mapping[tuple[int, int], int]
+        self, tokens: list[int], piece: str, place: int, spans: Mapping[tuple[int, int], str]
     ) -> list[bool]:
         mask = [False] * len(tokens)
-        first_at = {0: 0}  # byte offset -> index of the token that begins there
-        for index, token in enumerate(tokens):
-            first_at[max(first_at) + len(self.tokenizer.token_bytes(token))] = index + 1
-        for (start, end), turn in spans.items():
+        lengths = [len(self.tokenizer.token_bytes(token)) for token in tokens]
+        # byte offset -> index of the token that begins there
+        first_at = {at: index for index, at in enumerate(accumulate(lengths, initial=0))}
+        for (start, end), part in spans.items():
             low, high = max(start - place, 0), min(end - place, len(piece))
             if low >= high:
                 continue
             edges = [len(self._reveal(piece[:edge]).encode()) for edge in (low, high)]
             if any(edge not in first_at for edge in edges):
                 raise BadInput(
-                    f"The text of turn {turn + 1} melts into one token with the template's: such "
-                    "an answer could never be generated.",
+                    f"The text of {part} melts into one token with the template's: such an answer "
+                    "could never be generated.",
                     remedy="Strip blanks from the beginning and end of the answers.",
                 )
             first, last = (first_at[edge] for edge in edges)
             mask[first:last] = [True] * (last - first)
         return mask
 
-    def _disguise(self, value: Any, key: str = "") -> Any:
-        if isinstance(value, dict):
-            return {name: self._disguise(part, name) for name, part in value.items()}
+    def _disguise(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {self._disguise(name): self._disguise(part) for name, part in value.items()}
         if isinstance(value, list | tuple):
             return [self._disguise(part) for part in value]
-        if not isinstance(value, str) or key == "role":
+        if not isinstance(value, str):
             return value
-        value = value.replace(_MARK, f"{_MARK}e{_MARK}")
         pieces = split_special(value, self.tokenizer.special)
         return "".join(
-            f"{_MARK}{self._names.index(piece)}{_MARK}" if special else piece
+            f"{_OPEN}{self._names.index(piece)}{_CLOSE}" if special else self._disguise_rest(piece)
             for piece, special in pieces
         )
 
-    def _reveal(self, text: str) -> str:
-        return _DISGUISED.sub(
-            lambda match: _MARK if match[1] == "e" else self._names[int(match[1])], text
+    def _disguise_rest(self, text: str) -> str:
+        """The marks themselves, and the beginning of a name at the end of the text: a template
+        that joins two texts without a gap must not complete it."""
+        bare = text.rstrip()
+        cuts = {
+            len(bare) - length + 1
+            for name in self._names
+            for length in range(1, len(name))
+            if bare.endswith(name[:length])
+        }
+        edges = [0, *sorted(cuts), len(text)]
+        parts = (text[start:end] for start, end in pairwise(edges))
+        return _NOTHING.join(
+            re.sub(f"[{_OPEN}{_CLOSE}]", lambda mark: _disguised_mark(mark[0]), part)
+            for part in parts
         )
+
+    def _reveal(self, text: str) -> str:
+        def original(match: re.Match[str]) -> str:
+            number = int(match[1])
+            return _MARKS[number] if number < 0 else self._names[number]
+
+        return _DISGUISED.sub(original, text)
+
+
+def _disguised_mark(mark: str) -> str:
+    return f"{_OPEN}{-1 if mark == _OPEN else -2}{_CLOSE}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
-from langwright.errors import BadInput, Damaged, Unsupported
+from langwright.errors import BadInput, Damaged, LangwrightError, Unsupported
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -24,13 +25,15 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 BYTE_OF = _byte_alphabet()
+_MOST_IDS = 2**24
 
 
 class Tokenizer:
     """A byte-level BPE tokenizer in the form of Hugging Face's `tokenizer.json`.
 
     `encode` treats the text of special tokens as ordinary text: only a chat template, or
-    `allow_special`, emits them. decode(encode(text)) == text for every text.
+    `allow_special`, emits them. decode(encode(text)) == text for every text that the vocabulary
+    can spell; some, such as SmolLM2's, lack a few bytes, and a text with those is refused.
     """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
@@ -43,11 +46,18 @@ class Tokenizer:
         self.special: dict[str, int] = {
             token["content"]: token["id"] for token in spec.get("added_tokens", [])
         }
+        ids = [*spec["model"]["vocab"].values(), *self.special.values()]
+        if "" in self.special or not all(0 <= token < _MOST_IDS for token in ids):
+            raise Damaged(
+                "The tokenizer has a token without a name, or an id out of range.",
+                remedy="Fetch or train it again.",
+            )
         # The core knows no special token, so no text can summon one.
         core = {**self.spec, "added_tokens": [], "truncation": None, "padding": None}
         core["post_processor"] = None
         self._core = tokenizers.Tokenizer.from_str(json.dumps(core))
         self._bytes = self._token_bytes()
+        self._spelt = bytes(BYTE_OF[char] for char in BYTE_OF.keys() & spec["model"]["vocab"])
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
@@ -55,7 +65,9 @@ class Tokenizer:
             return cls(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise BadInput(f"There is no {path}.", remedy="Give a model's folder.") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except LangwrightError:
+            raise
+        except Exception as error:  # `tokenizers` raises no narrower one
             raise Damaged(
                 f"{path} is not a tokenizer: {error}.", remedy="Fetch or train it again."
             ) from None
@@ -77,7 +89,8 @@ class Tokenizer:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
-        """Ids of `text`. Lone surrogates, which no UTF-8 text has, raise `BadInput`."""
+        """Ids of `text`. Lone surrogates, which no UTF-8 text has, and characters that the
+        vocabulary cannot spell raise `BadInput`."""
         if not allow_special:
             return self.encode_batch([text])[0]
         ids: list[int] = []
@@ -94,7 +107,19 @@ class Tokenizer:
                 "The text holds a lone surrogate, which UTF-8 cannot carry.",
                 remedy="Decode the source with the right encoding.",
             ) from None
+        if len(self._spelt) < 256:
+            self._check_spelling(texts)
         return [encoding.ids for encoding in encodings]
+
+    def _check_spelling(self, texts: Sequence[str]) -> None:
+        """`tokenizers` drops, without a word, the bytes that a vocabulary lacks."""
+        for text in texts:
+            if text.encode().translate(None, self._spelt):
+                char = next(char for char in text if char.encode().translate(None, self._spelt))
+                raise BadInput(
+                    f"The tokenizer has no token for the character {char!r} (U+{ord(char):04X}).",
+                    remedy="Leave it out of the text.",
+                )
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
@@ -122,22 +147,25 @@ class Tokenizer:
 
 def split_special(text: str, special: Mapping[str, Any]) -> list[tuple[str, bool]]:
     """Cut `text` at the names of special tokens, longest first: (piece, is special)."""
-    pieces: list[tuple[str, bool]] = []
-    names = sorted(special, key=len, reverse=True)
-    while text:
-        places = [(text.find(name), -len(name), name) for name in names if name in text]
-        if not places:
-            pieces.append((text, False))
-            break
-        start, _, name = min(places)
-        if start:
-            pieces.append((text[:start], False))
-        pieces.append((name, True))
-        text = text[start + len(name) :]
-    return pieces
+    if not special:
+        return [(text, False)] if text else []
+    pieces = _pattern(tuple(special)).split(text)  # between two names lies a text, maybe empty
+    return [(piece, index % 2 == 1) for index, piece in enumerate(pieces) if piece]
+
+
+@cache
+def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
 
 
 def _is_byte_level(spec: Mapping[str, Any]) -> bool:
-    decoder = spec.get("decoder") or {}
-    kinds = [decoder.get("type"), *(part.get("type") for part in decoder.get("decoders", []))]
-    return "ByteLevel" in kinds and spec.get("normalizer") is None
+    """Bytes in, the same bytes out: no normaliser, and no blank put before the text."""
+    decoder, splitter = spec.get("decoder") or {}, spec.get("pre_tokenizer") or {}
+    before = [splitter, *splitter.get("pretokenizers", [])]
+    after = [decoder, *decoder.get("decoders", [])]
+    return (
+        spec.get("normalizer") is None
+        and all("ByteLevel" in [part.get("type") for part in parts] for parts in (before, after))
+        and not any(part.get("add_prefix_space") for part in before)
+    )

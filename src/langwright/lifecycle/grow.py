@@ -1,0 +1,188 @@
+"""A whole life in one command: text, tokenizer, pretraining, fine-tuning, measure, report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from langwright.inference import Engine
+from langwright.lifecycle.answers import ask_all
+from langwright.lifecycle.baselines import Baselines, measure_baselines
+from langwright.lifecycle.card import build_card, validation_curve
+from langwright.lifecycle.questions import Question, make_lesson, write_conversations
+from langwright.lifecycle.report import write_report
+from langwright.model import load_model
+from langwright.progress import say
+from langwright.store import Artifact, Run, Store, write_atomic
+from langwright.text import load_split, open_corpus
+from langwright.tokens import Tokenizer
+from langwright.training import pretrain, read_recipe, sft
+
+Table = dict[str, Any]
+
+
+def grow(
+    *,
+    preset: str = "tiny",
+    corpus: str | None = None,
+    name: str | None = None,
+    store: Store | None = None,
+) -> Table:
+    """Grow a model that answers, from raw text, and measure it before and after each stage.
+
+    The same command continues where it was stopped; what is finished is not done again. Returns
+    {"model", "report", "stages": [{"name", "seconds", "metrics"}]}.
+    """
+    store = store or Store()
+    base_recipe = read_recipe(preset, "pretrain", {} if corpus is None else {"corpus": corpus})
+    tuned_recipe = read_recipe(preset, "sft", {})
+    stem = preset.rpartition("/")[2].removesuffix(".toml")
+    name = name or (stem if corpus is None else f"{stem}-{Path(corpus).stem}")
+    source = open_corpus(base_recipe["corpus"], store)
+    run = store.run(f"{name}-grow")
+    run.open({"pretrain": base_recipe, "sft": tuned_recipe}, [source.digest])
+    with run.locked():
+        return _Growth(store, run, name, preset, source, base_recipe).go()
+
+
+class _Growth:
+    def __init__(
+        self, store: Store, run: Run, name: str, preset: str, source: Artifact, recipe: Table
+    ) -> None:
+        self.store, self.run, self.name, self.preset = store, run, name, preset
+        self.source, self.recipe = source, recipe
+        fraction = recipe.get("validation_fraction", 0.05)
+        self.train, self.validation = load_split(source, fraction, store)
+
+    def go(self) -> Table:
+        self._stage("baselines", self._baselines)
+        self._stage("pretrain", self._pretrain)
+        self._stage("questions", self._questions)
+        self._stage("answers before", lambda: self._answers("before", f"{self.name}-base"))
+        self._stage("fine-tune", self._finetune)
+        self._stage("answers after", lambda: self._answers("after", self.name))
+        self._stage("report", self._report)
+        stages = self.run.state["stages"]
+        result = {
+            "model": self.name,
+            "report": str(self.run.report_path),
+            "stages": [{"name": stage, **stages[stage]} for stage in stages],
+        }
+        self.run.update_state(status="finished", result={"model": self.name})
+        self._say_where(stages)
+        return result
+
+    def _stage(self, stage: str, work: Callable[[], Table]) -> None:
+        """Do a part of the journey unless it is done; remember how long it took."""
+        stages = self.run.state.get("stages", {})
+        if stage in stages:
+            return
+        started = time.perf_counter()
+        metrics = work()
+        seconds = round(time.perf_counter() - started, 2)
+        stages[stage] = {"seconds": seconds, "metrics": metrics}
+        self.run.update_state(stages=stages)
+
+    def _baselines(self) -> Table:
+        found = measure_baselines(self.train, self.validation)
+        sizes = [len(document.full_text.encode()) for document in self.validation]
+        values = {
+            "order": found.order,
+            "ngram_nats": found.ngram_nats.tolist(),
+            "xz_bits_per_byte": found.xz_bits_per_byte,
+        }
+        self._write("baselines.json", values)
+        bits = found.ngram_bits_per_byte(sizes)
+        say(
+            f"To beat: {bits:.3f} bits per byte by a byte {found.order}-gram, "
+            f"{found.xz_bits_per_byte:.3f} by xz."
+        )
+        return {
+            "ngram_order": found.order,
+            "ngram_bits_per_byte": bits,
+            "xz_bits_per_byte": found.xz_bits_per_byte,
+        }
+
+    def baselines(self) -> Baselines:
+        stored = self._read("baselines.json")
+        return Baselines(
+            stored["order"], np.array(stored["ngram_nats"]), stored["xz_bits_per_byte"]
+        )
+
+    def _pretrain(self) -> Table:
+        overrides = {"corpus": self.recipe["corpus"]}
+        result = pretrain(self.preset, name=f"{self.name}-base", store=self.store, **overrides)
+        metrics: Table = result["metrics"]
+        curve = validation_curve(
+            self.store.run(f"{self.name}-base"), self.baselines(), self.validation
+        )
+        found = curve.crossing(curve.baselines[0], curve.minutes)
+        bits = f"{metrics['val_bits_per_byte']:.3f} bits per byte"
+        if found is None:
+            say(f"Pretrained to {bits}; the n-gram is not beaten yet.")
+        else:
+            say(f"Pretrained to {bits}; past the n-gram after {found:.1f} minutes of training.")
+        return {**metrics, "crossed_ngram_after_minutes": found}
+
+    def _questions(self) -> Table:
+        tokenizer = Tokenizer.from_file(
+            self.store.path(self.store.get(f"{self.name}-base-tokenizer")) / "tokenizer.json"
+        )
+        lesson = make_lesson(self.train, self.validation, tokenizer)
+        parents = [self.source]
+        name = f"{self.name}-conversations"
+        licence = self.source.licence
+        with self.store.writing(name, "conversations", parents=parents, licence=licence) as draft:
+            write_conversations(draft.folder / "conversations.jsonl", lesson)
+            draft.metrics |= {"conversations": len(lesson.pairs)}
+        self._write("questions.json", [vars(question) for question in lesson.held_out])
+        return {"conversations": len(lesson.pairs), "held_out": len(lesson.held_out)}
+
+    def _finetune(self) -> Table:
+        names = {"model": f"{self.name}-base", "data": f"{self.name}-conversations"}
+        metrics: Table = sft(self.preset, name=self.name, store=self.store, **names)["metrics"]
+        return metrics
+
+    def _answers(self, when: str, model: str) -> Table:
+        questions = [Question(**stored) for stored in self._read("questions.json")]
+        bundle = load_model(self.store.path(self.store.get(model)))
+        answers = ask_all(Engine(bundle, model), questions, f"asking {when}")
+        self._write(f"answers-{when}.json", answers)
+        good = sum(answer["ok"] for answer in answers)
+        return {"asked": len(answers), "in_format": good, "share": good / max(1, len(answers))}
+
+    def _report(self) -> Table:
+        base = load_model(self.store.path(self.store.get(f"{self.name}-base")))
+        card = build_card(
+            self.store,
+            self.run,
+            self.name,
+            base,
+            self.validation,
+            self.baselines(),
+            {when: self._read(f"answers-{when}.json") for when in ("before", "after")},
+        )
+        write_report(self.run.report_path, card)
+        return {}
+
+    def _say_where(self, stages: Table) -> None:
+        before, after = (stages[f"answers {when}"]["metrics"] for when in ("before", "after"))
+        seconds = sum(stage["seconds"] for stage in stages.values())
+        say(
+            f"Answers in the asked format: {before['in_format']} of {before['asked']} before "
+            f"fine-tuning, {after['in_format']} after. {seconds / 60:.1f} minutes in all."
+        )
+        say(f"Model:  {self.name}  ({self.store.path(self.store.get(self.name))})")
+        say(f"Report: {self.run.report_path}")
+        say(f"Talk:   langwright chat {self.name}")
+
+    def _write(self, file: str, values: Any) -> None:
+        write_atomic(self.run.folder / file, json.dumps(values, ensure_ascii=False))
+
+    def _read(self, file: str) -> Any:
+        return json.loads((self.run.folder / file).read_text(encoding="utf-8"))

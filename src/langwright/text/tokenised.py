@@ -1,0 +1,78 @@
+"""From a corpus to a tokenizer and to token shards, each an artifact with its parents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from langwright.store import Artifact, Store
+from langwright.text.corpus import load_split
+from langwright.text.document import Document
+from langwright.text.shards import write_shards
+from langwright.tokens import END_OF_TEXT, Tokenizer, train_bpe
+
+ENCODE_TOGETHER = 1024
+
+
+def build_tokenizer(
+    name: str, corpus: Artifact, vocab_size: int, validation_fraction: float, store: Store
+) -> Artifact:
+    """Train byte-level BPE on the training side of `corpus`; made before, it is used again."""
+    settings = {"vocab_size": vocab_size, "validation_fraction": validation_fraction}
+
+    def write(folder: Path) -> dict[str, Any]:
+        train, _ = load_split(corpus, validation_fraction, store)
+        tokenizer = train_bpe((document.full_text for document in train), vocab_size)
+        tokenizer.save(folder / "tokenizer.json")
+        return {"vocab_size": tokenizer.vocab_size}
+
+    return _made(store, name, "tokenizer", [corpus], settings, write)
+
+
+def build_shards(
+    name: str, corpus: Artifact, tokenizer: Artifact, validation_fraction: float, store: Store
+) -> Artifact:
+    """Tokenise both sides of `corpus`; made before, the shards are used again."""
+
+    def write(folder: Path) -> dict[str, Any]:
+        encoder = Tokenizer.from_file(store.path(tokenizer) / "tokenizer.json")
+        end = encoder.special[END_OF_TEXT]
+        metrics = {}
+        sides = load_split(corpus, validation_fraction, store)
+        for side, documents in zip(("train", "validation"), sides, strict=True):
+            write_shards(folder, side, _encoded(documents, encoder), encoder.vocab_size, end)
+            metrics[f"{side}_documents"] = len(documents)
+            metrics[f"{side}_bytes"] = sum(len(d.full_text.encode()) for d in documents)
+        return metrics
+
+    settings = {"validation_fraction": validation_fraction}
+    return _made(store, name, "tokens", [corpus, tokenizer], settings, write)
+
+
+def _encoded(
+    documents: Sequence[Document], tokenizer: Tokenizer
+) -> Iterator[tuple[Document, list[int]]]:
+    for start in range(0, len(documents), ENCODE_TOGETHER):
+        group = documents[start : start + ENCODE_TOGETHER]
+        rows = tokenizer.encode_batch([document.full_text for document in group])
+        yield from zip(group, rows, strict=True)
+
+
+def _made(
+    store: Store,
+    name: str,
+    kind: str,
+    parents: list[Artifact],
+    settings: dict[str, Any],
+    write: Callable[[Path], dict[str, Any]],
+) -> Artifact:
+    digests = [parent.digest for parent in parents]
+    for artifact in store.artifacts(kind):
+        same = artifact.parents == digests and artifact.settings == settings
+        if same and artifact.name == name and not artifact.dropped:
+            return artifact
+    licence = parents[0].licence
+    with store.writing(name, kind, parents=digests, settings=settings, licence=licence) as draft:
+        draft.metrics |= write(draft.folder)
+    return draft.artifact

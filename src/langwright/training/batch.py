@@ -1,0 +1,66 @@
+"""Rows of tokens with their mask, gathered into micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from langwright.model import Decoder
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence. `learn[i]` says whether token i is a target; None: all but the first are."""
+
+    ids: np.ndarray
+    learn: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """`ids_BT` and, shifted by one, `targets_BT` with IGNORED where nothing is learnt."""
+
+    ids_BT: Tensor
+    targets_BT: Tensor
+
+    @property
+    def units(self) -> int:
+        """Number of target tokens."""
+        return int((self.targets_BT != IGNORED).sum())
+
+
+def gather(rows: Sequence[Row], micro_batch_tokens: int) -> list[MicroBatch]:
+    """Rows of like length side by side, padded on the right, at most so many tokens in each."""
+    ordered = sorted(rows, key=lambda row: len(row.ids))
+    batches: list[MicroBatch] = []
+    while ordered:
+        longest = len(ordered[-1].ids)
+        count = max(1, micro_batch_tokens // (longest - 1))
+        taken, ordered = ordered[-count:], ordered[:-count]
+        ids = np.zeros((len(taken), longest), dtype=np.int64)
+        targets = np.full((len(taken), longest), IGNORED, dtype=np.int64)
+        for line, row in enumerate(taken):
+            length = len(row.ids)
+            ids[line, :length] = row.ids
+            learn = np.ones(length, dtype=bool) if row.learn is None else row.learn
+            targets[line, :length] = np.where(learn, row.ids, IGNORED)
+        batches.append(MicroBatch(torch.from_numpy(ids[:, :-1]), torch.from_numpy(targets[:, 1:])))
+    return batches
+
+
+def next_token_loss(module: nn.Module, batch: MicroBatch) -> Tensor:
+    """Sum over the target tokens of -log p(token), in nats, computed in float32."""
+    assert isinstance(module, Decoder)
+    learn = batch.targets_BT != IGNORED
+    # The head is applied only where something is learnt: the logits are the largest tensor.
+    hidden = module.hidden(batch.ids_BT)
+    hidden = hidden.flatten(0, 1) if bool(learn.all()) else hidden[learn]
+    logits = module.lm_head(hidden).float()
+    return F.cross_entropy(logits, batch.targets_BT[learn], reduction="sum")

@@ -1,0 +1,104 @@
+"""Checkpoints: the whole state of a run at a step, there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from langwright.errors import Damaged
+from langwright.model import ModelBundle, save_folder
+from langwright.store import Run, write_atomic
+from langwright.store.atomic import space_checked, sync_tree
+
+KEPT = 2
+"""The newest, and the one before it should the newest be damaged."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`state` is what the loop needs beside tensors: the step, tokens and seconds so far."""
+
+    path: Path
+    state: dict[str, Any]
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+
+def save_checkpoint(
+    run: Run, state: Mapping[str, Any], bundle: ModelBundle, optimizer: Mapping[str, Tensor]
+) -> None:
+    """Write aside, sync, rename; move the pointer `latest` last; then drop the oldest.
+
+    `bundle` holds the float32 master weights; its folder can be loaded as a model by itself.
+    Raises `NoSpace` with all that stood before untouched.
+    """
+    final = run.checkpoints / f"step-{state['step']:08d}"
+    aside = run.checkpoints / f"aside-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        with space_checked(run.checkpoints):
+            (aside / "model").mkdir(parents=True)
+            save_folder(aside / "model", bundle)
+            save_file(dict(optimizer), aside / "optimizer.safetensors")
+            files = sorted(path for path in aside.rglob("*") if path.is_file())
+            sums = {str(path.relative_to(aside)): _sha256(path) for path in files}
+            text = json.dumps({"state": dict(state), "sha256": sums}, indent=1)
+            (aside / "checkpoint.json").write_text(text)
+            sync_tree(aside)
+            shutil.rmtree(final, ignore_errors=True)
+            aside.rename(final)
+            write_atomic(run.checkpoints / "latest", final.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    kept = sorted(run.checkpoints.glob("step-*"))[-KEPT:]
+    for path in run.checkpoints.glob("step-*"):
+        if path not in kept:
+            shutil.rmtree(path)
+    for litter in run.checkpoints.glob("aside-*"):  # of a process that was killed
+        shutil.rmtree(litter, ignore_errors=True)
+
+
+def load_checkpoint(run: Run) -> Checkpoint | None:
+    """The latest checkpoint, its sums checked; None where there is none yet."""
+    pointer = run.checkpoints / "latest"
+    if not pointer.exists():
+        return None
+    path = run.checkpoints / pointer.read_text().strip()
+    try:
+        stored = json.loads((path / "checkpoint.json").read_text())
+        for name, expected in stored["sha256"].items():
+            if _sha256(path / name) != expected:
+                raise _damaged(run, path, f"{name} is not what was written")
+        weights = load_file(path / "model" / "model.safetensors")
+        optimizer = load_file(path / "optimizer.safetensors")
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise _damaged(run, path, str(error)) from None
+    return Checkpoint(path, stored["state"], weights, optimizer)
+
+
+def _damaged(run: Run, path: Path, why: str) -> Damaged:
+    others = [other for other in sorted(run.checkpoints.glob("step-*")) if other != path]
+    if others:
+        pointer = run.checkpoints / "latest"
+        remedy = (
+            f"Go back to the one before: write {others[-1].name} into {pointer}, then repeat the "
+            "command."
+        )
+    else:
+        remedy = f"`langwright remove {run.name}`, then start again."
+    return Damaged(f"The checkpoint {path} is damaged: {why}.", remedy=remedy)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

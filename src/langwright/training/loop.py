@@ -1,0 +1,198 @@
+"""The one training loop. A stage gives it batches and a loss; all else is the same for all."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from langwright.errors import LangwrightError
+from langwright.model import Decoder, ModelBundle
+from langwright.progress import Bar, progress
+from langwright.store import Run
+from langwright.training.batch import MicroBatch
+from langwright.training.checkpoint import load_checkpoint, save_checkpoint
+from langwright.training.interrupt import deferred_interrupt
+from langwright.training.optimizer import (
+    MasterWeights,
+    build_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+    set_learning_rate,
+)
+from langwright.training.precision import compute_dtype
+from langwright.training.schedule import learning_rate_factor
+from langwright.training.settings import LoopSettings
+
+
+class Diverged(LangwrightError):
+    """The loss is no longer a number."""
+
+    type = "diverged"
+
+
+class Stage(Protocol):
+    """What one kind of training is: its batches, its loss and its measure."""
+
+    name: str
+
+    def micro_batches(self, step: int) -> Sequence[MicroBatch]:
+        """The data of a step: a pure function of the seed and the step."""
+        ...
+
+    def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
+        """The sum (not the mean) of the loss over the batch's units."""
+        ...
+
+    def bits_per_byte(self, loss: float) -> float | None:
+        """The training loss (nats a token) in bits per byte, where that has a meaning."""
+        ...
+
+    def evaluate(self, module: Decoder, whole: bool) -> dict[str, float]:
+        """Validation figures, `val_loss` among them, on a sample or on the whole."""
+        ...
+
+
+@dataclass
+class TrainingState:
+    """What a checkpoint carries beside tensors. `seconds` are those of training steps alone."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan
+
+
+def train(run: Run, bundle: ModelBundle, stage: Stage, settings: LoopSettings) -> dict[str, Any]:
+    """Train `bundle.module` until `settings.steps`, from the run's last checkpoint if it has one.
+
+    Leaves the float32 weights in the module. Returns steps, tokens, resumed_from_step and the
+    last metrics. Ctrl-C or SIGTERM saves a checkpoint and raises KeyboardInterrupt.
+    """
+    return _Training(run, bundle, stage, settings).go()
+
+
+class _Training:
+    def __init__(self, run: Run, bundle: ModelBundle, stage: Stage, settings: LoopSettings) -> None:
+        self.run, self.bundle, self.stage, self.settings = run, bundle, stage, settings
+        self.module = bundle.module.train()
+        self.state = TrainingState()
+        found = load_checkpoint(run)
+        if found is not None:
+            self.state = TrainingState(**found.state)
+            names = dict(self.module.named_parameters())
+            with torch.no_grad():
+                for name, weight in names.items():
+                    stored = found.weights[name if name.startswith("lm_head") else f"model.{name}"]
+                    weight.copy_(stored)
+        self.masters = MasterWeights(self.module, compute_dtype(settings.precision))
+        self.optimizer = build_optimizer(self.masters.weights, settings)
+        if found is not None:
+            restore_optimizer(self.optimizer, self.masters.weights, found.optimizer)
+        run.truncate_metrics(self.state.step)
+        self.resumed_from = self.state.step
+        self.metrics: dict[str, float] = {}
+
+    def go(self) -> dict[str, Any]:
+        settings, state = self.settings, self.state
+        with (
+            deferred_interrupt() as interrupt,
+            progress(self.stage.name, settings.steps, start=state.step) as bar,
+        ):
+            self._evaluate_if_due()
+            while state.step < settings.steps:
+                self._step(bar)
+                last = state.step == settings.steps
+                if last or interrupt.asked or state.step % settings.checkpoint_every == 0:
+                    self._save()  # before evaluating: a failure there must not cost the work
+                if interrupt.asked and not last:
+                    raise KeyboardInterrupt
+                self._evaluate_if_due()
+        self._restore_float32()
+        return {
+            "steps": state.step,
+            "tokens": state.tokens,
+            "resumed_from_step": self.resumed_from,
+            "metrics": {
+                "train_loss": state.loss,
+                **self.metrics,
+                "tokens_per_second": state.tokens / state.seconds,
+            },
+        }
+
+    def _step(self, bar: Bar) -> None:
+        state, settings = self.state, self.settings
+        started = time.perf_counter()
+        batches = self.stage.micro_batches(state.step)
+        # The denominator is that of the whole step: a mean of means would weigh micro-batches
+        # with few targets too much.
+        units = sum(batch.units for batch in batches)
+        loss = 0.0
+        for batch in batches:
+            part = self.stage.loss(self.module, batch) / units
+            part.backward()
+            self.masters.gather()
+            loss += float(part.detach())
+        norm = self.masters.clip(settings.gradient_clip)
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise Diverged(
+                f"The loss at step {state.step + 1} is {loss}, the gradient's norm {norm}.",
+                remedy="Lower learning_rate (or raise warmup_steps) and start under another name.",
+            )
+        factor = learning_rate_factor(state.step, settings)
+        set_learning_rate(self.optimizer, factor)
+        self.optimizer.step()
+        self.masters.publish()
+        state.step += 1
+        state.tokens += units
+        state.loss = loss
+        state.seconds += time.perf_counter() - started
+        line: dict[str, Any] = {"step": state.step, "loss": loss, "gradient_norm": norm}
+        line |= {"learning_rate": settings.learning_rate * factor}
+        line |= {"tokens": state.tokens, "seconds": round(state.seconds, 3)}
+        bits = self.stage.bits_per_byte(loss)
+        if bits is not None:
+            line["bits_per_byte"] = bits
+        self.run.append_metrics(line)
+        words = f"loss {loss:.3f}" + (f", {bits:.2f} bits/byte" if bits is not None else "")
+        bar.advance(1, f"{words}, {state.tokens / state.seconds:,.0f} tokens/s")
+
+    def _evaluate_if_due(self) -> None:
+        """Evaluate at the start, every `eval_every` steps and at the end; once a step."""
+        step = self.state.step
+        if step % self.settings.eval_every and step != self.settings.steps:
+            return
+        done = [line for line in self.run.read_metrics() if "val_loss" in line]
+        if done and done[-1]["step"] == step:
+            self.metrics = {key: done[-1][key] for key in done[-1] if key.startswith("val_")}
+            return
+        self.module.eval()
+        self.metrics = self.stage.evaluate(self.module, whole=False)
+        self.module.train()
+        minutes = {"tokens": self.state.tokens, "seconds": round(self.state.seconds, 3)}
+        self.run.append_metrics({"step": step, **minutes, **self.metrics})
+
+    def _save(self) -> None:
+        bundle = replace(self.bundle, module=self._float32_module())
+        tensors = optimizer_tensors(self.optimizer, self.masters.weights)
+        save_checkpoint(self.run, vars(self.state), bundle, tensors)
+
+    def _float32_module(self) -> Decoder:
+        """A decoder over the master weights themselves: nothing is copied."""
+        with torch.device("meta"):
+            module = Decoder(self.bundle.module.shape)
+        module.load_state_dict(self.masters.weights, strict=False, assign=True)
+        if module.shape.tie_embeddings:
+            module.lm_head.weight = module.embed_tokens.weight
+        return module
+
+    def _restore_float32(self) -> None:
+        self.module.float().requires_grad_(False).eval()
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                parameter.copy_(self.masters.weights[name])

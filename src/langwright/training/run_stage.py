@@ -1,0 +1,60 @@
+"""A stage as a run of the store: begun, continued or found finished; its model published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langwright.model import ModelBundle, save_folder, weights_sha256
+from langwright.progress import say
+from langwright.store import Artifact, Run, Store
+from langwright.training.loop import Stage, train
+from langwright.training.settings import LoopSettings
+
+Result = dict[str, Any]
+"""What every training verb returns; the keys are those of the command line's JSON."""
+
+
+def run_stage(
+    run: Run,
+    settings: LoopSettings,
+    parents: Sequence[Artifact],
+    store: Store,
+    prepare: Callable[[], tuple[ModelBundle, Stage]],
+) -> Result:
+    """Train under the run's name; a finished run answers at once. Raises `BadSettings` when the
+    run was begun with other settings, `Busy` when another process holds it."""
+    values = settings.model_dump(mode="json")
+    run.open(values, [parent.digest for parent in parents])
+    with run.locked():
+        if run.state["status"] == "finished":
+            result: Result = run.state["result"]
+            return result
+        run.update_state(status="running")
+        try:
+            bundle, stage = prepare()
+            done = train(run, bundle, stage, settings)
+            final = stage.evaluate(bundle.module, whole=True)
+            done["metrics"] |= final
+            result = {
+                "run": run.name,
+                "model": run.name,
+                **done,
+                "weights_sha256": weights_sha256(bundle.module),
+            }
+            licence = next((p.licence for p in parents if p.licence), None)
+            with store.writing(
+                run.name,
+                "model",
+                parents=parents,
+                settings=values,
+                metrics=result["metrics"],
+                licence=licence,
+            ) as draft:
+                save_folder(draft.folder, bundle)
+            run.update_state(status="finished", result=result)
+        except BaseException:
+            run.update_state(status="stopped")
+            raise
+    say(f"{run.name}: finished after {result['steps']} steps.")
+    return result

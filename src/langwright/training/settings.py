@@ -1,0 +1,43 @@
+"""The settings that every training stage shares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from langwright.config import Settings
+
+
+class LoopSettings(Settings):
+    """How long, how fast and how often. Rates are per step; fractions are of `steps`.
+
+    `tokens_per_step` is what one step learns from; it is worked through in pieces of at most
+    `micro_batch_tokens` (memory), which changes the time of a step and not its result.
+    `precision` `auto` computes in bfloat16 where the processor has it, else in float32; the
+    weights themselves are always float32.
+    """
+
+    steps: int = Field(ge=1)
+    tokens_per_step: int = Field(ge=1)
+    micro_batch_tokens: int = Field(4096, ge=1)
+    context_length: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    embedding_learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    warmup_steps: int = Field(40, ge=0)
+    decay_fraction: float = Field(0.5, ge=0, le=1)
+    final_learning_rate_fraction: float = Field(0.05, ge=0, le=1)
+    gradient_clip: float = Field(1.0, gt=0)
+    seed: int = Field(0, ge=0)
+    checkpoint_every: int = Field(100, ge=1)
+    eval_every: int = Field(50, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @model_validator(mode="after")
+    def _fits(self) -> LoopSettings:
+        if self.micro_batch_tokens < self.context_length:
+            raise ValueError("micro_batch_tokens must hold at least one context window")
+        if self.tokens_per_step < self.context_length:
+            raise ValueError("tokens_per_step must hold at least one context window")
+        return self

@@ -1,0 +1,182 @@
+"""Supervised fine-tuning: learn what the assistant says, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor, nn
+
+from langwright.errors import BadInput, Unsupported
+from langwright.inference import score_rows
+from langwright.model import Decoder, ModelBundle, load_model
+from langwright.progress import say
+from langwright.store import Artifact, Store
+from langwright.training.batch import MicroBatch, Row, gather, next_token_loss
+from langwright.training.recipe import read_recipe
+from langwright.training.run_stage import Result, run_stage
+from langwright.training.settings import LoopSettings
+
+EVALUATED_CONVERSATIONS = 200
+
+
+class SFTSettings(LoopSettings):
+    """The recipe of a fine-tuning run: `model` to start from, `data` to learn, and the loop.
+
+    `data` is an artifact of kind `conversations` or a .jsonl file: one object a line,
+    {"messages": [{"role", "content"}, …]}.
+    """
+
+    model: str
+    data: str
+    validation_fraction: float = Field(0.05, gt=0, lt=1)
+
+
+def sft(
+    recipe: str, *, name: str | None = None, store: Store | None = None, **settings: object
+) -> Result:
+    """Fine-tune a model on conversations; loss on the assistant's tokens only."""
+    store = store or Store()
+    chosen = SFTSettings.build(read_recipe(recipe, "sft", settings))
+    name = name or recipe.rpartition("/")[2].removesuffix(".toml")
+    base = store.get(chosen.model)
+    data = open_conversations(chosen.data, store)
+
+    def prepare() -> tuple[ModelBundle, SFT]:
+        bundle = load_model(store.path(base))
+        rows = _encode(bundle, store.path(data) / "conversations.jsonl", chosen.context_length)
+        return bundle, SFT(chosen, bundle, *_split(rows, chosen.validation_fraction))
+
+    return run_stage(store.run(name), chosen, [base, data], store, prepare)
+
+
+def open_conversations(name: str, store: Store) -> Artifact:
+    """The artifact of that name, or one made of a .jsonl file."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        artifact = store.get(name)
+        if artifact.kind != "conversations":
+            raise BadInput(
+                f"'{name}' is a {artifact.kind}, not conversations.",
+                remedy='Give a .jsonl file of {"messages": [...]} lines.',
+            )
+        return artifact
+    with store.writing(f"conversations-{path.stem}", "conversations") as draft:
+        (draft.folder / "conversations.jsonl").write_bytes(path.read_bytes())
+    return draft.artifact
+
+
+def _encode(bundle: ModelBundle, path: Path, context_length: int) -> list[Row]:
+    """All conversations with their masks. What is too long is left out, and that is said."""
+    if bundle.template is None:
+        raise Unsupported(
+            "The model has no chat template.", remedy="Start from a model that has one."
+        )
+    rows, too_long = [], []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            messages: Sequence[Mapping[str, Any]] = json.loads(line)["messages"]
+            ids, learn = bundle.template.encode_with_mask(messages)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise BadInput(
+                f"Line {number} of {path.name} is not a conversation.",
+                remedy='Write one {"messages": [{"role", "content"}, …]} a line.',
+            ) from None
+        except BadInput as error:
+            raise BadInput(f"Line {number}: {error.message}", remedy=error.remedy) from None
+        if len(ids) > context_length + 1:
+            too_long.append(number)
+        else:
+            rows.append(Row(np.array(ids), np.array(learn)))
+    if too_long:
+        shown = ", ".join(map(str, too_long[:5])) + (" …" if len(too_long) > 5 else "")
+        say(
+            f"Left out {len(too_long)} conversations longer than {context_length} tokens "
+            f"(lines {shown}); a larger context_length keeps them."
+        )
+    if len(rows) < 2:
+        raise BadInput(
+            f"{path.name} has {len(rows)} usable conversations.", remedy="Give at least two."
+        )
+    return rows
+
+
+def _split(rows: list[Row], validation_fraction: float) -> tuple[list[Row], list[Row]]:
+    """By the hash of the tokens, so that equal conversations land on one side."""
+    hashes = [hashlib.sha256(row.ids.tobytes()).digest()[:8] for row in rows]
+    edge = max(min(hashes), int(validation_fraction * 2**64).to_bytes(8, "big"))
+    validation = [row for row, value in zip(rows, hashes, strict=True) if value <= edge]
+    train = [row for row, value in zip(rows, hashes, strict=True) if value > edge]
+    if not train:
+        raise BadInput("All conversations are the same.", remedy="Give different ones.")
+    return train, validation
+
+
+class SFT:
+    """Whole conversations, shuffled anew each epoch; the targets are the assistant's tokens."""
+
+    name = "sft"
+
+    def __init__(
+        self, settings: SFTSettings, bundle: ModelBundle, train: list[Row], validation: list[Row]
+    ) -> None:
+        self._settings, self._bundle = settings, bundle
+        self._train, self._validation = train, validation
+        self._steps: list[list[int]] = []
+        self._epoch = 0
+
+    def micro_batches(self, step: int) -> Sequence[MicroBatch]:
+        while len(self._steps) <= step:
+            self._steps += self._epoch_steps(self._epoch)
+            self._epoch += 1
+        rows = [self._train[index] for index in self._steps[step]]
+        return gather(rows, self._settings.micro_batch_tokens)
+
+    def _epoch_steps(self, epoch: int) -> list[list[int]]:
+        """One epoch cut into steps of at least `tokens_per_step` tokens (prompts included); what
+        is left over joins the last. A function of the seed and the epoch alone."""
+        bits = np.random.Philox(np.random.SeedSequence(self._settings.seed, spawn_key=(epoch,)))
+        order = np.argsort(bits.random_raw(len(self._train)), kind="stable")
+        steps: list[list[int]] = [[]]
+        size = 0
+        for index in order.tolist():
+            if size >= self._settings.tokens_per_step:
+                steps.append([])
+                size = 0
+            steps[-1].append(index)
+            size += len(self._train[index].ids)
+        if len(steps) > 1 and size < self._settings.tokens_per_step:
+            left_over = steps.pop()
+            steps[-1] += left_over
+        return steps
+
+    def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
+        return next_token_loss(module, batch)
+
+    def bits_per_byte(self, loss: float) -> None:
+        """The mean over a step's answers mixes texts of all lengths; only validation has it."""
+        return None
+
+    def evaluate(self, module: Decoder, whole: bool) -> dict[str, float]:
+        """The held-out answers: nats per learnt token, and bits per byte of the answers' text."""
+        rows = self._validation if whole else self._validation[:EVALUATED_CONVERSATIONS]
+        window = max(len(row.ids) for row in rows)
+        scores = score_rows(module, [row.ids.tolist() for row in rows], window, window - 1)
+        tokenizer = self._bundle.tokenizer
+        special = frozenset(tokenizer.special.values())
+        nats, count, size = 0.0, 0, 0
+        for row, values in zip(rows, scores, strict=True):
+            assert row.learn is not None
+            for token, value, learn in zip(row.ids.tolist(), values, row.learn, strict=True):
+                if learn and value is not None:
+                    nats, count = nats - value, count + 1
+                    size += 0 if token in special else len(tokenizer.token_bytes(token))
+        return {"val_loss": nats / count, "val_bits_per_byte": nats / math.log(2) / max(size, 1)}

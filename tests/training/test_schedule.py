@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import get_wsd_schedule
+
+from langwright.training.schedule import learning_rate_factor
+from langwright.training.settings import LoopSettings
+
+
+def settings(**values: float) -> LoopSettings:
+    given = {
+        "steps": 100,
+        "tokens_per_step": 32,
+        "context_length": 32,
+        "learning_rate": 1.0,
+        "embedding_learning_rate": 1.0,
+        "warmup_steps": 10,
+        "decay_fraction": 0.4,
+        "final_learning_rate_fraction": 0.1,
+        **values,
+    }
+    return LoopSettings.build(given)
+
+
+def test_equals_transformers_schedule_one_step_on() -> None:
+    """transformers begins at 0 and reaches its end after the last step; ours learns from the
+    first step and reaches the end at the last, which is its curve one step later."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = get_wsd_schedule(
+        optimizer,
+        num_warmup_steps=10,
+        num_decay_steps=40,
+        num_training_steps=100,
+        decay_type="linear",
+        min_lr_ratio=0.0,
+    )
+    for step in range(100):
+        optimizer.step()
+        theirs.step()
+        expected = theirs.get_last_lr()[0]
+        assert learning_rate_factor(
+            step, settings(final_learning_rate_fraction=0.0)
+        ) == pytest.approx(expected, abs=1e-9)
+
+
+def test_without_warmup_or_decay_it_is_flat() -> None:
+    flat = settings(warmup_steps=0, decay_fraction=0.0)
+    assert {learning_rate_factor(step, flat) for step in range(99)} == {1.0}
+
+
+def test_ends_at_the_final_fraction() -> None:
+    factors = [learning_rate_factor(step, settings()) for step in range(100)]
+    assert factors[-1] == pytest.approx(0.1)
+    assert factors[59] == 1.0
+    assert factors[79] == pytest.approx(0.55)
