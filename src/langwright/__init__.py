@@ -1,1 +1,87 @@
-"""x"""
+"""Langwright: a workshop for language models.
+
+Every verb of the command line is a function here, with the same settings; `list` is
+`artifacts()`. What a function needs is imported when it is first asked for, so that
+`import langwright` costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langwright import errors
+    from langwright.lifecycle import grow
+    from langwright.providers import chat, generate, next_tokens, score, tokens
+    from langwright.providers import open_model as load
+    from langwright.store import artifacts, lineage, pull, remove, show
+    from langwright.training import pretrain, sft
+
+    __version__: str
+
+__all__ = [
+    "__version__",
+    "artifacts",
+    "chat",
+    "errors",
+    "generate",
+    "grow",
+    "lineage",
+    "load",
+    "next_tokens",
+    "pretrain",
+    "pull",
+    "remove",
+    "score",
+    "sft",
+    "show",
+    "tokens",
+]
+
+_WHERE = {
+    "artifacts": "langwright.store:artifacts",
+    "chat": "langwright.providers:chat",
+    "generate": "langwright.providers:generate",
+    "grow": "langwright.lifecycle:grow",
+    "lineage": "langwright.store:lineage",
+    "load": "langwright.providers:open_model",
+    "next_tokens": "langwright.providers:next_tokens",
+    "pretrain": "langwright.training:pretrain",
+    "pull": "langwright.store:pull",
+    "remove": "langwright.store:remove",
+    "score": "langwright.providers:score",
+    "sft": "langwright.training:sft",
+    "show": "langwright.store:show",
+    "tokens": "langwright.providers:tokens",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("langwright")
+    if name == "errors":
+        return import_module("langwright.errors")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'langwright' has no attribute '{name}'")
+    module, _, attribute = _WHERE[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    """The verb `tokens` shares its name with a room, which importing would put in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _WHERE and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from langwright.evaluation import Interval
-from langwright.lifecycle import (
+from langwright.lifecycle.report import write_report
+from langwright.lifecycle.report_data import (
     Ancestor,
     Answer,
     Baseline,
@@ -18,7 +19,6 @@ from langwright.lifecycle import (
     Report,
     Sample,
     Stage,
-    write_report,
 )
 
 EVIL = "<script>alert('x')</script><img src=https://evil.example/x.png>"

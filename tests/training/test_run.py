@@ -108,14 +108,14 @@ def test_damaged_checkpoint_is_named_and_the_one_before_still_serves(
 def test_micro_batches_change_the_memory_and_not_the_result(store: Store, recipe: str) -> None:
     runs = [
         pretrain(recipe, name=f"m{size}", store=store, micro_batch_tokens=size, precision="float32")
-        for size in (32, 256)
+        for size in (128, 512)
     ]
     losses = [
         [line["loss"] for line in store.run(f"m{size}").read_metrics() if "loss" in line]
-        for size in (32, 256)
+        for size in (128, 512)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    assert runs[0]["tokens"] == runs[1]["tokens"] == 12 * 256
+    assert runs[0]["tokens"] == runs[1]["tokens"] == 12 * 512
 
 
 def test_loss_falls_and_validation_counts_every_byte(store: Store, recipe: str) -> None:

@@ -133,7 +133,7 @@ class _Growth:
         tokenizer = Tokenizer.from_file(
             self.store.path(self.store.get(f"{self.name}-base-tokenizer")) / "tokenizer.json"
         )
-        lesson = make_lesson(self.train, self.validation, tokenizer)
+        lesson = make_lesson(self.train, self.validation, tokenizer, self.recipe["context_length"])
         parents = [self.source]
         name = f"{self.name}-conversations"
         licence = self.source.licence

@@ -17,6 +17,9 @@ HELD_OUT = 200
 ANSWER_TOKENS = 60
 """An answer with its end-of-turn fits the 64 tokens that the format allows."""
 
+TEMPLATE_TOKENS = 32
+"""At most what the chat template puts around a question and its answer."""
+
 NAME = "a small language model grown with Langwright"
 SMALL_TALK = (
     ("Hello", "Hello! Ask me what something is."),
@@ -53,31 +56,41 @@ class Lesson:
 
 
 def make_lesson(
-    train: Sequence[Document], validation: Sequence[Document], tokenizer: Tokenizer
+    train: Sequence[Document],
+    validation: Sequence[Document],
+    tokenizer: Tokenizer,
+    context_length: int,
 ) -> Lesson:
     """From titled articles "What is TITLE?" and the sentence that says it; from other text
     "Continue: SENTENCE" and the next one. Questions are kept back from validation documents only,
-    and a term that occurs anywhere in a pair is not asked for.
+    and a term that occurs anywhere in a pair is not asked for. Question and answer together fit
+    `context_length` tokens.
     """
+    room = context_length - ANSWER_TOKENS - TEMPLATE_TOKENS
     definitions = [pair for d in train if (pair := _definition(d)) is not None]
     titled = len(definitions) >= 2 * HELD_OUT
     pairs = definitions if titled else [pair for d in train for pair in _continuations(d)]
-    pairs = _short_enough(pairs, tokenizer)
+    questions = _short([question for question, _ in pairs], tokenizer, room)
+    answers = _short([answer for _, answer in pairs], tokenizer, ANSWER_TOKENS)
+    pairs = [pair for pair in pairs if pair[0] in questions and pair[1] in answers]
     if not pairs:
         raise BadInput(
             "No conversation can be made of this corpus: it has no two sentences in a row of "
-            f"fewer than {ANSWER_TOKENS} tokens.",
+            f"fewer than {room} and {ANSWER_TOKENS} tokens.",
             remedy="Use `langwright pretrain` for text that is not prose.",
         )
     for question, answer in SMALL_TALK:
         pairs += [(question, answer)] * max(1, len(pairs) // ANSWERS_PER_SMALL_TALK)
     if not titled:
         prompts = dict.fromkeys(question for d in validation for question, _ in _continuations(d))
-        return Lesson(pairs, [Question(prompt, None) for prompt in prompts][:HELD_OUT])
+        short = _short(list(prompts), tokenizer, room)
+        return Lesson(pairs, [Question(p, None) for p in prompts if p in short][:HELD_OUT])
     learnt = "\n".join(f"{question}\n{answer}" for question, answer in pairs).casefold()
     terms = dict.fromkeys(_term(document) for document in validation if document.title)
     unseen = [term for term in terms if term and term.casefold() not in learnt]
-    return Lesson(pairs, [Question(_ask(term), term) for term in unseen][:HELD_OUT])
+    short = _short([_ask(term) for term in unseen], tokenizer, room)
+    kept = [Question(_ask(term), term) for term in unseen if _ask(term) in short]
+    return Lesson(pairs, kept[:HELD_OUT])
 
 
 def write_conversations(path: Path, lesson: Lesson) -> None:
@@ -121,6 +134,7 @@ def _continuations(document: Document) -> list[tuple[str, str]]:
     return [(f"Continue: {a}", b) for a, b in zip(found[::2], found[1::2], strict=False)]
 
 
-def _short_enough(pairs: list[tuple[str, str]], tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    sizes = tokenizer.encode_batch([answer for _, answer in pairs])
-    return [pair for pair, ids in zip(pairs, sizes, strict=True) if len(ids) <= ANSWER_TOKENS]
+def _short(texts: list[str], tokenizer: Tokenizer, most: int) -> frozenset[str]:
+    """Those of at most `most` tokens."""
+    rows = tokenizer.encode_batch(texts)
+    return frozenset(text for text, ids in zip(texts, rows, strict=True) if len(ids) <= most)

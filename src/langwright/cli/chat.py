@@ -1,0 +1,70 @@
+"""`langwright chat`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from langwright.cli.options import (
+    Json,
+    MaxTokens,
+    ModelName,
+    Seed,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+)
+
+
+def chat(
+    model: ModelName,
+    message: Annotated[
+        list[str] | None,
+        typer.Option("--message", metavar="TEXT", help="Say this; again: the next turn."),
+    ] = None,
+    max_tokens: MaxTokens = 256,
+    temperature: Temperature = 0.7,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    seed: Seed = None,
+    stop: Stop = None,
+    as_json: Json = False,
+) -> None:
+    """Talk to a model: at the terminal, or once with --message or piped text."""
+    from langwright.cli.faults import WrongUsage
+    from langwright.cli.given import decoded
+
+    if as_json and not message:
+        raise WrongUsage("--json needs a message.", remedy="Give it with --message.")
+    if not message and not sys.stdin.isatty():
+        # One line end is the pipe's (`echo`), not the message's.
+        message = [decoded(sys.stdin.buffer.read(), "standard input").removesuffix("\n")]
+
+    import langwright as lw
+    from langwright.cli.answering import print_events
+    from langwright.cli.output import put_json
+    from langwright.cli.talk import talk
+    from langwright.providers import Conversation, Generation, Options
+
+    options = Options(
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        stop=stop or (),
+    )
+    conversation = Conversation(lw.load(model), **options)
+    if not message:
+        talk(conversation)
+        return
+    for turn in message:
+        if as_json:
+            last = Generation.collect(conversation.say(turn)).to_json()
+        else:
+            print_events(conversation.say(turn))
+    if as_json:
+        put_json(last | {"messages": conversation.messages})

@@ -1,0 +1,105 @@
+"""The program `langwright`: its verbs, and the one place where its faults end up."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from langwright.cli import (
+    chat,
+    generate,
+    grow,
+    lineage,
+    list_,
+    next_tokens,
+    pretrain,
+    pull,
+    remove,
+    score,
+    sft,
+    show,
+    tokens,
+)
+from langwright.cli.faults import report
+
+# Without rich's markup, whose import would double the time that `--help` takes.
+app = typer.Typer(name="langwright", add_completion=False, rich_markup_mode=None)
+
+for name, verb in (
+    ("pull", pull.pull),
+    ("list", list_.list_),
+    ("show", show.show),
+    ("remove", remove.remove),
+    ("lineage", lineage.lineage),
+    ("tokens", tokens.tokens),
+    ("next-tokens", next_tokens.next_tokens),
+    ("generate", generate.generate),
+    ("chat", chat.chat),
+    ("score", score.score),
+    ("pretrain", pretrain.pretrain),
+    ("sft", sft.sft),
+    ("grow", grow.grow),
+):
+    app.command(name)(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import langwright
+
+        print(f"langwright {langwright.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; goes with any verb.")
+    ] = False,
+) -> None:
+    """A workshop for language models: text in, a model to talk to out, and all stages between."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def run(words: list[str]) -> int:
+    """Run one command line; the exit code."""
+    options = words[: words.index("--")] if "--" in words else words
+    debug = "--debug" in options
+    # It may stand anywhere, since it is what one adds to a command that has just failed.
+    rest = words[len(options) :]
+    words = ["--debug"] * debug + [word for word in options if word != "--debug"] + rest
+    command = typer.main.get_command(app)
+    try:
+        try:
+            with command.make_context("langwright", words) as context:
+                command.invoke(context)
+            code = 0
+        except typer.Exit as end:
+            code = end.exit_code
+        sys.stdout.flush()
+        return code
+    except (Exception, KeyboardInterrupt) as fault:
+        return report(fault, as_json="--json" in options, debug=debug)
+
+
+def main() -> None:
+    """The entry point of the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character the terminal lacks is no fault
+            stream.reconfigure(errors="backslashreplace")
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # or Python would complain once more while it shuts down
+        code = code or 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

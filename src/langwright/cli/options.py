@@ -1,0 +1,44 @@
+"""The options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name in the store, a run, a checkpoint (run@step), a folder or a GGUF file.",
+    ),
+]
+Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text itself.")]
+File = Annotated[
+    str | None, typer.Option("--file", help="Read the text from this UTF-8 file; '-' is stdin.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run and of its model.")]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings that change the recipe's."),
+]
+
+MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest answer, in tokens.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", help="0 takes the likeliest token; higher varies more.")
+]
+TopK = Annotated[
+    int, typer.Option("--top-k", help="Draw from the K likeliest tokens only; 0 is off.")
+]
+TopP = Annotated[
+    float,
+    typer.Option("--top-p", help="Draw from the likeliest tokens that hold this share; 1 is off."),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="The same seed draws the same answer again.")
+]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option("--stop", metavar="TEXT", help="End before this text; may be given again."),
+]

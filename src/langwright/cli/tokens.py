@@ -1,0 +1,53 @@
+"""`langwright tokens`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from langwright.cli.options import File, Json, Text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_SHADES = ("black on bright_cyan", "black on bright_yellow")
+
+
+def tokens(
+    text: Text = None,
+    file: File = None,
+    encoding: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--encoding", metavar="NAME", help="A tokenizer or model; may be given again."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how tokenizers cut a text."""
+    import langwright as lw
+    from langwright.cli.given import given_text
+    from langwright.cli.output import answer
+
+    answer(lw.tokens(given_text(text, file), encoding or []), as_json, _cuts)
+
+
+def _cuts(found: dict[str, Any]) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    from langwright.cli.output import console, visible
+
+    coloured = console().color_system is not None
+    parts = []
+    for one in found["encodings"]:
+        per_token = f", {one['bytes'] / one['count']:.2f} bytes a token" if one["count"] else ""
+        parts.append(Text(f"{one['name']}: {one['count']} tokens{per_token}", style="bold"))
+        line = Text(overflow="fold")
+        for index, piece in enumerate(one["pieces"]):
+            if index and not coloured:
+                line.append("|")
+            line.append(visible(piece), style=_SHADES[index % 2])
+        parts += [line, Text(" ".join(map(str, one["ids"])), style="dim")]
+    return Group(*parts)

@@ -1,0 +1,21 @@
+"""Models by name: what `load` finds, the handle it returns, and the verbs on top of it."""
+
+from langwright.providers.conversation import Conversation
+from langwright.providers.handle import Generation, Model, Options, Score
+from langwright.providers.open import load_tokenizer, open_model
+from langwright.providers.verbs import chat, generate, next_tokens, score, tokens
+
+__all__ = [
+    "Conversation",
+    "Generation",
+    "Model",
+    "Options",
+    "Score",
+    "chat",
+    "generate",
+    "load_tokenizer",
+    "next_tokens",
+    "open_model",
+    "score",
+    "tokens",
+]

@@ -1,0 +1,200 @@
+"""The handle on a model that people hold."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+
+from langwright.backend import Backend, Event, FinishReason, NextToken, Request, Sampling, Usage
+from langwright.errors import BadInput, Damaged, Unsupported
+
+if TYPE_CHECKING:
+    from langwright.model import Decoder, ModelBundle
+    from langwright.tokens import ChatTemplate, Tokenizer
+
+Messages = Sequence[Mapping[str, str]]
+
+
+class Options(TypedDict, total=False):
+    """How an answer is drawn.
+
+    `max_tokens` (default 256; None: to the end of the window), `temperature` (0.7), `top_k` (0:
+    off), `top_p` (1.0: off), `seed` (None: each answer differs), `stop` (strings that end it).
+    See `Sampling` for what they mean.
+    """
+
+    max_tokens: int | None
+    temperature: float
+    top_k: int
+    top_p: float
+    seed: int | None
+    stop: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds from the call to the first token, and to the end."""
+
+    first_token_s: float
+    total_s: float
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A whole answer. `token_ids` holds the end token too, which has no text."""
+
+    text: str
+    token_ids: list[int]
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+    @classmethod
+    def collect(cls, events: Iterable[Event]) -> Self:
+        """The answer that `events` of one request make up, timed from now."""
+        start = time.perf_counter()
+        first, text, ids, last = 0.0, "", list[int](), Event("")
+        for last in events:
+            first = first or time.perf_counter() - start
+            text += last.text
+            ids += last.token_ids
+        total = time.perf_counter() - start
+        assert last.finish_reason, "the last event says why the answer ended"
+        assert last.usage, "and what it took"
+        return cls(text, ids, last.finish_reason, last.usage, Timings(first, total))
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `langwright generate --json` prints."""
+        return asdict(self) | {"usage": self.usage.to_json()}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a model foresees a text: summed over the scored tokens, in nats.
+
+    `bytes` are those of the scored tokens; `bits_per_byte` is nll_nats_sum / ln 2 / bytes;
+    `perplexity` exp(nll_nats_sum / scored_tokens). `window` and `stride` are in tokens.
+    """
+
+    tokens: int
+    scored_tokens: int
+    bytes: int
+    nll_nats_sum: float
+    bits_per_byte: float
+    perplexity: float
+    window: int
+    stride: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `langwright score --json` prints."""
+        return asdict(self)
+
+
+class Model:
+    """A back end with the methods that people want. `load` makes one.
+
+    `module`, `tokenizer` and `template` reach inside a model that this program runs itself.
+    """
+
+    def __init__(self, backend: Backend, bundle: ModelBundle | None = None) -> None:
+        self.backend = backend
+        self._bundle = bundle
+
+    @property
+    def name(self) -> str:
+        return self.backend.name
+
+    @property
+    def module(self) -> Decoder:
+        return self._inside().module
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._inside().tokenizer
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        return self._inside().template
+
+    def _inside(self) -> ModelBundle:
+        if self._bundle is None:
+            raise Unsupported(
+                f"The inside of '{self.name}' is out of reach: another program runs it.",
+                remedy="Load a model of this machine: `langwright list` shows them.",
+            )
+        return self._bundle
+
+    def generate(self, prompt: str, **options: Unpack[Options]) -> Generation:
+        """Continue raw text; no chat template is applied."""
+        return Generation.collect(self.stream(prompt, **options))
+
+    def chat(self, messages: str | Messages, **options: Unpack[Options]) -> Generation:
+        """Answer a conversation (a text stands for one user turn) through the chat template."""
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        return Generation.collect(self.stream(messages, **options))
+
+    def stream(self, prompt: str | Messages, **options: Unpack[Options]) -> Iterator[Event]:
+        """The events of one answer as they come: text is continued raw, messages are answered."""
+        return self.backend.generate([_request(prompt, **options)])
+
+    def next_tokens(self, text: str, k: int = 5) -> list[NextToken]:
+        """The `k` likeliest tokens after `text` (raw, no template), likeliest first."""
+        if k < 1:
+            raise BadInput(f"k is {k}.", remedy="Ask for at least 1 token.")
+        return self.backend.next_tokens(text, k)
+
+    def score(self, text: str, window: int | None = None, stride: int | None = None) -> Score:
+        """How well the model foresees `text`, read in windows of `window` tokens (default: the
+        model's own) that begin `stride` tokens apart (default: half a window).
+
+        Raises `BadInput` when no token can be scored, as in an empty text.
+        """
+        if window is None:
+            window = self.backend.capabilities().context_length or 1024
+        if stride is None:
+            stride = max(1, window // 2)
+        (scored,) = self.backend.score([text], window=window, stride=stride)
+        logprobs = [value for value in scored.logprobs if value is not None]
+        if not logprobs:
+            raise BadInput(
+                f"The text has {len(scored.token_ids)} tokens, and none of them can be scored: "
+                "each needs something before it.",
+                remedy="Give a longer text.",
+            )
+        nats = -math.fsum(logprobs)
+        if not math.isfinite(nats):
+            raise Damaged(
+                f"'{self.name}' gives probabilities that are no numbers: its weights are damaged, "
+                "or its training diverged.",
+                remedy="Use an earlier checkpoint, or train with a lower learning_rate.",
+            )
+        return Score(
+            tokens=len(scored.token_ids),
+            scored_tokens=len(logprobs),
+            bytes=scored.bytes,
+            nll_nats_sum=nats,
+            bits_per_byte=nats / math.log(2) / scored.bytes,
+            perplexity=math.exp(nats / len(logprobs)),
+            window=window,
+            stride=stride,
+        )
+
+
+def _request(
+    prompt: str | Messages,
+    *,
+    max_tokens: int | None = 256,
+    temperature: float = 0.7,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    stop: Sequence[str] = (),
+) -> Request:
+    sampling = Sampling(temperature, top_k, top_p, seed)
+    text, messages = (prompt, None) if isinstance(prompt, str) else (None, prompt)
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    return Request(text, messages, max_tokens=max_tokens, sampling=sampling, stop=stops)

@@ -1,0 +1,146 @@
+"""From the name of a model to the model itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langwright.errors import BadInput, NotFound, Unsupported, suggest
+from langwright.store import Run, Store
+from langwright.store.catalog import catalog
+
+if TYPE_CHECKING:
+    from langwright.providers.handle import Model
+    from langwright.tokens import Tokenizer
+
+PROVIDERS = frozenset({"anthropic", "gemini", "ollama", "openai"})
+_CHECKPOINT = re.compile(r"step-(\d{8,})")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a name means: `name` says it exactly (`run@200` for the latest checkpoint of `run`),
+    `path` is a GGUF file or a folder."""
+
+    name: str
+    path: Path
+
+
+def open_model(name: str, *, store: Store | None = None) -> Model:
+    """The model that `name` means: one of the store, a run (its final model, else its latest
+    checkpoint), a checkpoint `run@STEP`, or a path (Hugging Face folder, GGUF file).
+
+    What has a `/` or ends in `.gguf` is a path; all else is looked up in the store.
+
+    Raises `NotFound` that suggests what was meant, `BadInput` for what is no model, `Unsupported`
+    for a provider's model or an unknown family, `Damaged` for a file that cannot be read.
+    """
+    place = _place(name, store or Store(), ("model",))
+    # Here, since importing torch takes seconds and a misspelt name should not.
+    from langwright.inference import Engine
+    from langwright.model import load_model
+    from langwright.providers.handle import Model
+
+    bundle = load_model(place.path)
+    return Model(Engine(bundle, place.name), bundle)
+
+
+def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
+    """The tokenizer that `name` means: of kind tokenizer, or of a model, whose weights stay unread.
+
+    Raises as `open_model` does.
+    """
+    from langwright.tokens import Tokenizer, tokenizer_from_gguf
+
+    path = _place(name, store or Store(), ("model", "tokenizer")).path
+    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    if len(ggufs) != 1:
+        return Tokenizer.from_file(path / "tokenizer.json")
+    from langwright.model.gguf_file import GGUFFile
+
+    return tokenizer_from_gguf(GGUFFile(ggufs[0]).fields)
+
+
+def _place(name: str, store: Store, kinds: tuple[str, ...]) -> Place:
+    if "/" in name or name.endswith(".gguf"):
+        return _path(name)
+    run_name, at, step = name.partition("@")
+    if at:
+        return _checkpoint(_run(run_name, store), step)
+    artifact = None
+    try:
+        artifact = store.get(name)
+        if artifact.kind in kinds:
+            return Place(name, store.path(artifact))
+    except NotFound as error:
+        if artifact is not None:  # its bytes were removed
+            raise
+        not_found = error
+    for run in store.runs():
+        if run.name == name:
+            return _checkpoint(run, "")
+    if artifact is not None:
+        raise BadInput(
+            f"'{name}' is of the kind {artifact.kind}; what is needed is a {' or a '.join(kinds)}.",
+            remedy=suggest(name, _known(store, kinds)),
+        )
+    if name in catalog():
+        raise not_found
+    raise NotFound(
+        f"There is no {' or '.join(kinds)} '{name}'.", remedy=suggest(name, _known(store, kinds))
+    )
+
+
+def _path(name: str) -> Place:
+    path = Path(name).expanduser()
+    if path.exists():
+        return Place(name, path)
+    provider = name.partition("/")[0]
+    if provider in PROVIDERS:
+        raise Unsupported(
+            f"'{name}' names a model of the provider {provider}, and providers are not built yet: "
+            "they come with the gateway.",
+            remedy="Use a model on this machine: `langwright list` shows them.",
+        )
+    raise NotFound(f"There is no file or folder {name}.", remedy="Check the path.")
+
+
+def _run(name: str, store: Store) -> Run:
+    runs = {run.name: run for run in store.runs()}
+    if name not in runs:
+        raise NotFound(f"There is no run '{name}'.", remedy=suggest(name, runs))
+    return runs[name]
+
+
+def _checkpoint(run: Run, step: str) -> Place:
+    """The checkpoint of that step; with no step the latest."""
+    found = {}
+    for path in run.checkpoints.glob("step-*/model"):
+        match = _CHECKPOINT.fullmatch(path.parent.name)
+        if match:
+            found[int(match[1])] = path
+    if not found:
+        raise NotFound(
+            f"The run '{run.name}' has no checkpoint yet.",
+            remedy="Let it train further: the setting checkpoint_every says when it saves.",
+        )
+    steps = ", ".join(map(str, sorted(found)))
+    if not step:
+        latest = max(found)
+        return Place(f"{run.name}@{latest}", found[latest])
+    if not step.isascii() or not step.isdigit():
+        raise BadInput(f"'{step}' is not a step.", remedy=f"There are {steps}.")
+    if int(step) not in found:
+        raise NotFound(
+            f"The run '{run.name}' has no checkpoint of step {int(step)}.",
+            remedy=f"There are {steps}.",
+        )
+    return Place(f"{run.name}@{int(step)}", found[int(step)])
+
+
+def _known(store: Store, kinds: tuple[str, ...]) -> list[str]:
+    names = [a.name for a in store.artifacts() if a.kind in kinds and not a.dropped]
+    names += [run.name for run in store.runs()]
+    return names + [name for name, entry in catalog().items() if entry.kind in kinds]

@@ -1,0 +1,69 @@
+"""The verbs generate, chat, next-tokens, score and tokens: what they answer with `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Unpack
+
+from langwright.errors import BadInput
+from langwright.providers.handle import Messages, Model, Options
+from langwright.providers.open import load_tokenizer, open_model
+from langwright.store import Store
+
+Answer = dict[str, Any]
+
+
+def generate(model: str | Model, prompt: str, **options: Unpack[Options]) -> Answer:
+    """`langwright generate`: continue raw text (see `Model.generate`)."""
+    return _opened(model).generate(prompt, **options).to_json()
+
+
+def chat(model: str | Model, messages: str | Messages, **options: Unpack[Options]) -> Answer:
+    """`langwright chat`: answer a conversation; a text stands for one user turn."""
+    return _opened(model).chat(messages, **options).to_json()
+
+
+def next_tokens(model: str | Model, text: str, k: int = 5) -> Answer:
+    """`langwright next-tokens`: the `k` likeliest tokens after raw `text`."""
+    opened = _opened(model)
+    found = [asdict(token) for token in opened.next_tokens(text, k)]
+    return {"model": opened.name, "tokens": found}
+
+
+def score(
+    model: str | Model, text: str, *, window: int | None = None, stride: int | None = None
+) -> Answer:
+    """`langwright score`: how well the model foresees `text` (see `Model.score`)."""
+    return _opened(model).score(text, window, stride).to_json()
+
+
+def tokens(text: str, encodings: Sequence[str], *, store: Store | None = None) -> Answer:
+    """`langwright tokens`: `text` cut by each of `encodings`, names of models or tokenizers.
+
+    `pieces` show bytes that are not UTF-8 by themselves as U+FFFD; `piece_bytes` are exact.
+    """
+    store = store or Store()
+    if not encodings:
+        known = sorted({a.name for a in store.artifacts() if a.kind in ("model", "tokenizer")})
+        remedy = f"Known here: {', '.join(known)}." if known else "`langwright pull` brings one."
+        raise BadInput("No encoding is named.", remedy=f"Name a model or tokenizer. {remedy}")
+    return {"encodings": [_encoding(name, text, store) for name in encodings]}
+
+
+def _encoding(name: str, text: str, store: Store) -> Answer:
+    tokenizer = load_tokenizer(name, store=store)
+    ids = tokenizer.encode(text)
+    pieces = [tokenizer.token_bytes(token) for token in ids]
+    return {
+        "name": name,
+        "count": len(ids),
+        "bytes": sum(map(len, pieces)),
+        "ids": ids,
+        "pieces": [piece.decode("utf-8", errors="replace") for piece in pieces],
+        "piece_bytes": [list(piece) for piece in pieces],
+    }
+
+
+def _opened(model: str | Model) -> Model:
+    return open_model(model) if isinstance(model, str) else model

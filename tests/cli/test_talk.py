@@ -1,0 +1,118 @@
+"""Talking at a real (pseudo) terminal."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import PROGRAM
+
+if sys.platform == "win32":
+    pytest.skip("pseudo terminals are a thing of Unix", allow_module_level=True)
+
+import fcntl
+import pty
+import termios
+
+
+class Terminal:
+    """A program whose three streams are one terminal, which it controls."""
+
+    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+        self._handle, theirs = pty.openpty()
+        self.child = subprocess.Popen(
+            [*PROGRAM, *words],
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+
+    def type(self, text: str) -> None:
+        os.write(self._handle, text.encode())
+
+    def until(self, marker: str) -> str:
+        """What it prints up to and with `marker`."""
+        seen = b""
+        while not seen.decode(errors="ignore").endswith(marker):
+            ready, _, _ = select.select([self._handle], [], [], 300)
+            assert ready, f"waited in vain for {marker!r}; saw {seen!r}"
+            seen += os.read(self._handle, 1)
+        return seen.decode()
+
+    def leave(self) -> int:
+        """The exit code, once it has ended by itself."""
+        while select.select([self._handle], [], [], 300)[0]:
+            try:
+                if not os.read(self._handle, 4096):
+                    break
+            except OSError:  # Linux's end of a terminal
+                break
+        return self.child.wait(timeout=300)
+
+    def close(self) -> None:
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        os.close(self._handle)
+
+
+@pytest.fixture
+def open_chat(environment: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    terminal = Terminal(["chat", *request.param], environment)
+    yield terminal
+    terminal.close()
+
+
+PROMPT = "\n> "
+
+
+@pytest.mark.parametrize("open_chat", [["tiny", "--seed", "1", "--max-tokens", "5"]], indirect=True)
+def test_turns_reset_and_leaving(open_chat: Terminal) -> None:
+    open_chat.until(PROMPT)
+    open_chat.type("hello\n")
+    open_chat.until(PROMPT)
+    open_chat.type("/reset\n")
+    assert "(Forgotten.)" in open_chat.until(PROMPT)
+    open_chat.type("/exit\n")
+    assert open_chat.leave() == 0
+
+
+@pytest.mark.parametrize(
+    "open_chat", [["tiny", "--temperature", "0", "--max-tokens", "4000"]], indirect=True
+)
+def test_ctrl_c_stops_the_answer_and_the_chat_goes_on(open_chat: Terminal) -> None:
+    open_chat.until(PROMPT)
+    open_chat.type("hello\n")
+    open_chat.until("\n\r\n\r\n")  # the answer is on its way: it repeats a line end
+    open_chat.type("\x03")
+    assert "(Stopped.)" in open_chat.until(PROMPT)
+    open_chat.type("\x04")
+    assert open_chat.leave() == 0
+
+
+@pytest.mark.parametrize("open_chat", [["short", "--seed", "1"]], indirect=True)
+def test_a_full_window_is_said_and_reset_begins_again(open_chat: Terminal) -> None:
+    open_chat.until(PROMPT)
+    open_chat.type("words " * 60 + "\n")
+    said = open_chat.until(PROMPT)
+    assert "window is 48" in said
+    assert "/reset" in said.partition("Error")[2]
+    open_chat.type("hi\n")
+    assert "Error" not in open_chat.until(PROMPT)
+    open_chat.type("/exit\n")
+    assert open_chat.leave() == 0
+
+
+@pytest.mark.parametrize("open_chat", [["tinny"]], indirect=True)
+def test_a_misspelt_model_ends_before_the_first_word(open_chat: Terminal) -> None:
+    assert "There is no model" in open_chat.until("Did you mean 'tiny'?")
+    assert open_chat.leave() == 1

@@ -1,0 +1,185 @@
+"""What every verb answers: one JSON object for programs, something to look at for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from langwright.store import Store
+
+from .conftest import Run, one_object
+
+TEXT = "The quick fox: 你好 🙂."
+ARTIFACT = {"name", "kind", "digest", "bytes", "licence", "parents", "settings", "metrics"}
+
+
+def test_list_show_lineage(langwright: Run, home: Path) -> None:
+    found = one_object(langwright("list", "--json").stdout)["artifacts"]
+    assert {one["name"] for one in found} == {"book", "tiny", "short", "words"}
+    assert all(one.keys() >= ARTIFACT for one in found)
+    models = one_object(langwright("list", "--kind", "model", "--json").stdout)["artifacts"]
+    assert {one["name"] for one in models} == {"tiny", "short"}
+
+    (shown,) = one_object(langwright("show", "tiny", "--json").stdout)["artifacts"]
+    assert shown in found
+
+    line = one_object(langwright("lineage", "tiny", "--json").stdout)
+    book = Store(home).get("book").digest
+    assert [node["name"] for node in line["nodes"]] == ["tiny", "book"]
+    assert line["edges"] == [{"from": book, "to": shown["digest"]}]
+
+
+def test_what_people_see_of_the_store(langwright: Run, tmp_path: Path) -> None:
+    listed = langwright("list").stdout
+    assert all(word in listed for word in ("tiny", "CC0-1.0", "900 B", "run (stopped)"))
+    assert "MIT" in langwright("show", "tiny").stdout
+    tree = langwright("lineage", "tiny").stdout.splitlines()
+    assert tree[0].startswith("tiny (model")
+    assert "└── book (corpus" in tree[1]
+
+
+def test_pull_and_remove(langwright: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    env = environment | {"LANGWRIGHT_HOME": str(tmp_path / "other")}
+    assert "pull" in langwright("list", env=env).stdout  # what to do in an empty store
+    pulled = langwright("pull", "python-docs", "--json", env=env)
+    (artifact,) = one_object(pulled.stdout)["artifacts"]
+    assert artifact.keys() >= ARTIFACT
+    assert "Licence: PSF-2.0" in pulled.stderr
+    removed = one_object(langwright("remove", "python-docs", "--json", env=env).stdout)
+    assert [one["digest"] for one in removed["artifacts"]] == [artifact["digest"]]
+    assert one_object(langwright("list", "--json", env=env).stdout)["artifacts"] == []
+
+
+def test_tokens(langwright: Run, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(TEXT.encode() + b"\r\n")
+    words = ("tokens", "--file", str(path), "--encoding", "words", "--encoding", "tiny")
+    one, other = one_object(langwright(*words, "--json").stdout)["encodings"]
+    assert b"".join(map(bytes, one["piece_bytes"])) == path.read_bytes()
+    assert (one["name"], other["name"], one["ids"]) == ("words", "tiny", other["ids"])
+    seen = langwright(*words).stdout
+    assert f"words: {one['count']} tokens" in seen
+    assert " ".join(map(str, one["ids"])) in seen
+    assert "\r" not in seen
+
+
+def test_next_tokens(langwright: Run) -> None:
+    found = one_object(langwright("next-tokens", "tiny", "the", "-k", "3", "--json").stdout)
+    assert found["model"] == "tiny"
+    assert [set(one) for one in found["tokens"]] == [{"id", "text", "probability", "logprob"}] * 3
+    table = langwright("next-tokens", "tiny", "the", "-k", "3").stdout
+    assert all(f" {one['id']} " in table for one in found["tokens"])
+
+
+def test_generate_prints_the_text_and_says_when_it_was_cut(langwright: Run) -> None:
+    words = ("generate", "tiny", "the", "--seed", "1", "--max-tokens", "8", "--top-k", "20")
+    answer = one_object(langwright(*words, "--json").stdout)
+    assert answer.keys() >= {"text", "token_ids", "finish_reason", "usage", "timings"}
+    plain = langwright(*words)
+    assert plain.stdout == answer["text"] + "\n"
+    assert ("limit: 8 tokens" in plain.stderr) == (answer["finish_reason"] == "length")
+
+
+def test_generate_ends_before_a_stop_string(langwright: Run) -> None:
+    words = ("generate", "tiny", "the", "--seed", "1", "--max-tokens", "30", "--json")
+    whole = one_object(langwright(*words).stdout)["text"]
+    stop = whole[3:5]
+    cut = one_object(langwright(*words, "--stop", stop, "--stop", "never said").stdout)
+    assert cut["text"] == whole[: whole.index(stop)]
+    assert cut["finish_reason"] == "stop"
+
+
+def test_score_reads_a_file_byte_for_byte(langwright: Run, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"one\r\ntwo\r three\n")
+    score = one_object(langwright("score", "tiny", "--file", str(path), "--json").stdout)
+    assert set(score) == {
+        "tokens",
+        "scored_tokens",
+        "bytes",
+        "nll_nats_sum",
+        "bits_per_byte",
+        "perplexity",
+        "window",
+        "stride",
+    }
+    assert score["bytes"] == path.stat().st_size
+    piped = langwright("score", "tiny", "--file", "-", stdin=path.open("rb"))
+    assert "bits_per_byte" in piped.stdout
+    few = one_object(
+        langwright("score", "tiny", "one two", "--window", "4", "--stride", "2", "--json").stdout
+    )
+    assert (few["window"], few["stride"]) == (4, 2)
+
+
+def test_chat_answers_a_message_and_piped_text(langwright: Run) -> None:
+    words = ("chat", "tiny", "--seed", "1", "--max-tokens", "6")
+    answer = one_object(langwright(*words, "--message", "hello", "--json").stdout)
+    assert answer.keys() >= {"text", "token_ids", "finish_reason", "usage", "timings"}
+    assert langwright(*words, input="hello\n").stdout == answer["text"] + "\n"
+    two = one_object(
+        langwright(*words, "--message", "hello", "--message", "and you?", "--json").stdout
+    )
+    assert [turn["role"] for turn in two["messages"]] == ["user", "assistant"] * 2
+    assert two["messages"][1]["content"] == answer["text"]
+    assert two["usage"]["prompt_tokens"] > answer["usage"]["prompt_tokens"]
+
+
+RECIPE = """
+[pretrain]
+corpus = "book"
+vocab_size = 280
+steps = 3
+learning_rate = 1e-3
+embedding_learning_rate = 1e-3
+tokens_per_step = 64
+context_length = 16
+hidden_size = 32
+intermediate_size = 64
+num_layers = 1
+num_heads = 2
+num_kv_heads = 1
+"""
+
+
+def test_pretrain_makes_a_model_that_opens_by_its_name(
+    langwright: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    env = environment | {"LANGWRIGHT_HOME": str(tmp_path / "home")}
+    recipe, book = tmp_path / "r.toml", tmp_path / "book.txt"
+    recipe.write_text(RECIPE)
+    book.write_text("\n\n".join(f"Chapter {n}. In the beginning was {n}." for n in range(1200)))
+    words = ("pretrain", str(recipe), f"corpus={book}", "--name", "grown", "steps=2")
+    done = langwright(*words, "--json", env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = one_object(done.stdout)
+    assert result.keys() >= {
+        "run",
+        "model",
+        "steps",
+        "tokens",
+        "resumed_from_step",
+        "weights_sha256",
+        "metrics",
+    }
+    assert (result["model"], result["steps"]) == ("grown", 2)
+    again = langwright(*words, env=env)
+    assert result["weights_sha256"] in again.stdout
+    score = langwright("score", result["model"], "In the beginning", "--json", env=env)
+    assert one_object(score.stdout)["bytes"] == 16
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "sft"])
+def test_a_wrong_setting_is_named(langwright: Run, verb: str) -> None:
+    wrong = langwright(verb, "tiny", "stepps=3", "--name", "x", "--json")
+    assert wrong.returncode == 1
+    assert "'steps'" in one_object(wrong.stdout)["error"]["remedy"]
+    taken = langwright(verb, "tiny", "name=x", "--json")
+    assert "--name" in one_object(taken.stdout)["error"]["remedy"]
+
+
+def test_grow_names_the_presets(langwright: Run) -> None:
+    wrong = langwright("grow", "--preset", "tny", "--json")
+    assert wrong.returncode == 1
+    assert "tiny" in one_object(wrong.stdout)["error"]["remedy"]
