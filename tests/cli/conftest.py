@@ -29,15 +29,17 @@ def home(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Tokenizer) -
     with store.writing("book", "corpus", licence="CC0-1.0") as draft:
         (draft.folder / "text.txt").write_text("In the beginning. " * 50)
     for name, context in (("tiny", 4096), ("short", 48)):
-        shape = Architecture(
-            vocab_size=384,
-            hidden_size=32,
-            intermediate_size=64,
-            num_layers=1,
-            num_heads=2,
-            num_kv_heads=1,
-            head_dim=16,
-            context_length=context,
+        shape = Architecture.build(
+            {
+                "vocab_size": 384,
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_layers": 1,
+                "num_heads": 2,
+                "num_kv_heads": 1,
+                "head_dim": 16,
+                "context_length": context,
+            }
         )
         module = Decoder(shape)
         module.initialise(1)
@@ -67,12 +69,13 @@ def langwright(environment: dict[str, str]) -> Run:
     """Run the program with these words; both outputs are text."""
 
     def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        options = {"env": environment, "stdin": subprocess.DEVNULL} | options
-        if "input" in options:
-            del options["stdin"]
-        return subprocess.run(
+        if "input" not in options:
+            options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("env", environment)
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [*PROGRAM, *words], capture_output=True, encoding="utf-8", timeout=500, **options
         )
+        return done
 
     return run
 

@@ -6,7 +6,8 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,10 +67,21 @@ class Terminal:
 
 
 @pytest.fixture
-def open_chat(environment: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Terminal]:
-    terminal = Terminal(["chat", *request.param], environment)
-    yield terminal
-    terminal.close()
+def open_terminal(environment: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
+    opened = []
+
+    def start(*words: str, **variables: str) -> Terminal:
+        opened.append(Terminal(list(words), environment | variables))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()
+
+
+@pytest.fixture
+def open_chat(open_terminal: Callable[..., Terminal], request: pytest.FixtureRequest) -> Terminal:
+    return open_terminal("chat", *request.param)
 
 
 PROMPT = "\n> "
@@ -116,3 +128,23 @@ def test_a_full_window_is_said_and_reset_begins_again(open_chat: Terminal) -> No
 def test_a_misspelt_model_ends_before_the_first_word(open_chat: Terminal) -> None:
     assert "There is no model" in open_chat.until("Did you mean 'tiny'?")
     assert open_chat.leave() == 1
+
+
+def test_what_was_grown_can_be_talked_to_at_once(
+    open_terminal: Callable[..., Terminal], recipe: str, tmp_path: Path
+) -> None:
+    words, home = ("grow", "--preset", recipe, "--name", "mine"), str(tmp_path / "home")
+    terminal = open_terminal(*words, LANGWRIGHT_HOME=home)
+    assert "fine-tune" in terminal.until("Talk to it now? [Y/n]: ")
+    terminal.type("\n")
+    assert "Talking to mine." in terminal.until(PROMPT)
+    terminal.type("hello\n")
+    terminal.until(PROMPT)
+    terminal.type("/exit\n")
+    assert terminal.leave() == 0
+
+    for no in ("n\n", "\x04", "\x03"):
+        terminal = open_terminal(*words, LANGWRIGHT_HOME=home)
+        terminal.until("Talk to it now? [Y/n]: ")
+        terminal.type(no)
+        assert terminal.leave() == 0

@@ -14,15 +14,17 @@ VOCAB_ROWS = 384
 
 
 def random_model(tokenizer: Tokenizer, seed: int) -> ModelBundle:
-    shape = Architecture(
-        vocab_size=VOCAB_ROWS,
-        hidden_size=32,
-        intermediate_size=64,
-        num_layers=1,
-        num_heads=2,
-        num_kv_heads=1,
-        head_dim=16,
-        context_length=64,
+    shape = Architecture.build(
+        {
+            "vocab_size": VOCAB_ROWS,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_layers": 1,
+            "num_heads": 2,
+            "num_kv_heads": 1,
+            "head_dim": 16,
+            "context_length": 64,
+        }
     )
     module = Decoder(shape)
     module.initialise(seed)

@@ -233,7 +233,7 @@ def test_gpt2s_files_give_the_published_counts_on_tiny_shakespeare(
         ("tokens", 5),
         ("tokens", []),
         ("tokens", [1, 2]),
-        ("tokens", ["a", "a"]),
+        ("tokens", ["a", "b", "ab", "b"]),
         ("token_type", [1]),
         ("token_type", "1"),
         ("merges", ["a b c", "x"]),

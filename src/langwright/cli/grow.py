@@ -29,7 +29,11 @@ def grow(
     answer(grown, as_json, _stages)
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return
-    if typer.confirm("Talk to it now?", default=True):
+    try:
+        wanted = typer.confirm("Talk to it now?", default=True)
+    except typer.Abort:  # Ctrl-C and Ctrl-D are a no: the model is grown all the same
+        return
+    if wanted:
         from langwright.cli.talk import talk
         from langwright.providers import Conversation
 

@@ -203,8 +203,8 @@ class Engine:
         self, texts: Sequence[str], *, window: int | None = None, stride: int | None = None
     ) -> list[Scored]:
         """Log-probabilities of the tokens of each text; window and stride are in tokens."""
-        window = window or self._window
-        stride = stride or max(1, window // 2)
+        window = self._window if window is None else window
+        stride = max(1, window // 2) if stride is None else stride
         if not 2 <= window <= self._window or not 1 <= stride < window:
             raise BadInput(
                 f"window is {window} and stride {stride}; the model's window is {self._window}.",

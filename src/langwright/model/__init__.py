@@ -6,7 +6,7 @@ from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, weights_sha256
 from langwright.model.cache import KVCache
 from langwright.model.decoder import Decoder
-from langwright.model.folder import load_folder, save_folder
+from langwright.model.folder import load_folder, save_folder, write_tensors
 from langwright.model.gguf_model import load_gguf
 
 
@@ -28,4 +28,5 @@ __all__ = [
     "load_model",
     "save_folder",
     "weights_sha256",
+    "write_tensors",
 ]

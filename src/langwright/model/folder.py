@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ def save_folder(folder: Path, model: ModelBundle) -> None:
         _their_name(name): parameter.detach().float().contiguous()
         for name, parameter in model.module.named_parameters()
     }
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(folder / "model.safetensors", weights)
     model.tokenizer.save(folder / "tokenizer.json")
     ends = sorted(model.end_ids)
     _write(folder / "config.json", model.module.shape.to_hugging_face() | {"eos_token_id": ends})
@@ -40,6 +42,17 @@ def save_folder(folder: Path, model: ModelBundle) -> None:
     # What this program adds; others pass it by.
     own = {"tokenizer_fingerprint": model.tokenizer.fingerprint, "start_id": model.start_id}
     _write(folder / "langwright.json", own)
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a safetensors file. A full disk is the OSError that it is everywhere else: the library
+    wraps it in an error of its own, which nobody above would know."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
 
 
 def load_folder(folder: Path) -> ModelBundle:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from langwright.errors import Damaged
-from langwright.model import ModelBundle, save_folder
+from langwright.model import ModelBundle, save_folder, write_tensors
 from langwright.store import Run, write_atomic
 from langwright.store.atomic import space_checked, sync_tree
 
@@ -49,7 +49,7 @@ def save_checkpoint(
         with space_checked(run.checkpoints):
             (aside / "model").mkdir(parents=True)
             save_folder(aside / "model", bundle)
-            save_file(dict(optimizer), aside / "optimizer.safetensors")
+            write_tensors(aside / "optimizer.safetensors", dict(optimizer))
             files = sorted(path for path in aside.rglob("*") if path.is_file())
             sums = {str(path.relative_to(aside)): _sha256(path) for path in files}
             text = json.dumps({"state": dict(state), "sha256": sums}, indent=1)
