@@ -99,6 +99,12 @@ def test_stop_strings_across_tokens(
     assert "".join([*pieces, stream.finish()]) == shown
 
 
+def test_of_two_stop_strings_in_one_token_the_earlier_counts(small_tokenizer: Tokenizer) -> None:
+    (token,) = small_tokenizer.encode(" the")
+    stream = TextStream(small_tokenizer, ["h", "the", "e"])
+    assert (stream.feed(token), stream.stopped, stream.finish()) == (" ", True, "")
+
+
 def test_what_may_begin_a_stop_string_is_held_until_it_is_certain(
     small_tokenizer: Tokenizer,
 ) -> None:

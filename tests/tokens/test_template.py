@@ -78,6 +78,17 @@ def test_text_and_ids_equal_those_of_transformers(
     assert ours.encode(messages, add_generation_prompt=prompt) == ids
 
 
+def test_what_transformers_always_passes_is_there_for_the_template(
+    small_tokenizer: Tokenizer, theirs: PreTrainedTokenizerFast
+) -> None:
+    source = (
+        "{% if tools is not none %}tools{% endif %}{% if documents is not none %}docs{% endif %}"
+        "{% if nothing is defined %}nothing{% endif %}{{ messages[0].content }}{{ messages[0].no }}"
+    )
+    expected = theirs.apply_chat_template(TALKS[0], chat_template=source, tokenize=False)
+    assert ChatTemplate(source, small_tokenizer).render(TALKS[0]) == expected == "Hello"
+
+
 @pytest.mark.parametrize("messages", [talk for talk in TALKS if len(talk) > 1])
 def test_the_mask_from_prefixes_equals_that_from_marks_and_that_of_transformers(
     small_tokenizer: Tokenizer,

@@ -10,7 +10,7 @@ from langwright.backend import Sampling
 
 def filter_logits(logits_V: Tensor, sampling: Sampling) -> Tensor:
     """Logits after temperature (> 0), top-k and top-p; what is filtered out becomes -inf."""
-    # A temperature so small that float32 takes it for 0 would divide 0 by 0.
+    # Smaller temperatures would make every logit infinite, or divide 0 by 0.
     logits = logits_V.float() / max(sampling.temperature, 1e-30)
     if 0 < sampling.top_k < logits.numel():
         smallest = logits.topk(sampling.top_k).values[-1]
@@ -38,6 +38,5 @@ class Sampler:
     def draw(self, logits_V: Tensor) -> int:
         if self.sampling.temperature == 0.0:
             return int(logits_V.argmax())
-        # The largest becomes 0, so that no temperature makes it infinite.
-        probabilities = filter_logits(logits_V - logits_V.max(), self.sampling).softmax(-1)
+        probabilities = filter_logits(logits_V, self.sampling).softmax(-1)
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
