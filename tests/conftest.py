@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,10 @@ from typing import Any
 
 # Small matrices gain nothing from threads, and lose much where other work runs beside the tests.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and all their children
+# with them; the tests of Ctrl-C need it as a person's terminal gives it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import platformdirs
 import pytest
