@@ -13,10 +13,6 @@ from typing import Any
 # Small matrices gain nothing from threads, and lose much where other work runs beside the tests.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and all their children
-# with them; the tests of Ctrl-C need it as a person's terminal gives it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 import platformdirs
 import pytest
 import torch
@@ -26,6 +22,12 @@ from langwright.model import Architecture, Decoder, ModelBundle, load_gguf
 from langwright.store import Store, pull
 from langwright.store import home as own_home
 from langwright.tokens import CHATML, TURN_END, ChatTemplate, Tokenizer, train_bpe
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and all their
+    # children with them; the tests of Ctrl-C need it as a person's terminal gives it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
