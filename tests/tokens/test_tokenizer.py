@@ -13,7 +13,15 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from langwright.errors import BadInput, Damaged, LangwrightError, Unsupported
 from langwright.model import ModelBundle
-from langwright.tokens import END_OF_TEXT, TURN_END, Tokenizer, tokenizer_from_gguf, train_bpe
+from langwright.tokens import (
+    END_OF_TEXT,
+    TURN_END,
+    JsonTokenizer,
+    Tokenizer,
+    read_tokenizer,
+    tokenizer_from_gguf,
+    train_bpe,
+)
 
 BLANKS_AND_EMOJI = st.sampled_from(
     [" ", "\n", "\t", "\r\n", "\u00a0", "\u2003", "🙂", "👨‍👩‍👧", "é", "é"]
@@ -62,7 +70,7 @@ def test_loading_what_was_saved_changes_no_id(
     small_tokenizer: Tokenizer, tmp_path: Path, text: str
 ) -> None:
     small_tokenizer.save(tmp_path / "tokenizer.json")
-    again = Tokenizer.from_file(tmp_path / "tokenizer.json")
+    again = read_tokenizer(tmp_path / "tokenizer.json")
     assert again.encode(text) == small_tokenizer.encode(text)
     assert again.fingerprint == small_tokenizer.fingerprint
 
@@ -107,7 +115,7 @@ def test_the_fingerprint_tells_merges_specials_and_splitting_apart(
             spec["added_tokens"][0]["content"] = "<|other|>"
         elif how == "split":
             spec["pre_tokenizer"]["pretokenizers"].pop(0)
-        return Tokenizer(spec).fingerprint
+        return JsonTokenizer(spec).fingerprint
 
     prints = [changed(how) for how in ("nothing", "merges", "special", "split")]
     assert prints[0] == small_tokenizer.fingerprint
@@ -134,10 +142,10 @@ def test_cut_or_altered_tokenizer_files_are_damaged(
     for length in (0, 1, 1000, len(whole) // 2, len(whole) - 3):
         path.write_bytes(whole[:length])
         with pytest.raises(Damaged):
-            Tokenizer.from_file(path)
+            read_tokenizer(path)
     path.write_bytes(b"\xff" + whole)
     with pytest.raises(Damaged):
-        Tokenizer.from_file(path)
+        read_tokenizer(path)
 
 
 def _alter(spec: dict[str, Any], *keys: str | int, value: object) -> dict[str, Any]:
@@ -174,7 +182,7 @@ def test_a_wrong_value_in_the_file_is_an_error_for_people(
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(_alter(small_tokenizer.spec, *keys, value=value)))
     with pytest.raises(LangwrightError):
-        Tokenizer.from_file(path)
+        read_tokenizer(path)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +199,7 @@ def test_tokenizers_that_would_not_give_the_text_back_are_refused(
     small_tokenizer: Tokenizer, keys: tuple[str | int, ...], value: object
 ) -> None:
     with pytest.raises(Unsupported, match="byte-level"):
-        Tokenizer(_alter(small_tokenizer.spec, *keys, value=value))
+        JsonTokenizer(_alter(small_tokenizer.spec, *keys, value=value))
 
 
 @pytest.fixture(scope="session")

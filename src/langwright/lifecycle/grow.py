@@ -20,7 +20,7 @@ from langwright.model import load_model
 from langwright.progress import say
 from langwright.store import Artifact, Run, Store, write_atomic
 from langwright.text import load_split, open_corpus
-from langwright.tokens import Tokenizer
+from langwright.tokens import read_tokenizer
 from langwright.training import pretrain, read_recipe, sft
 
 Table = dict[str, Any]
@@ -130,7 +130,7 @@ class _Growth:
         return {**metrics, "crossed_ngram_after_minutes": found}
 
     def _questions(self) -> Table:
-        tokenizer = Tokenizer.from_file(
+        tokenizer = read_tokenizer(
             self.store.path(self.store.get(f"{self.name}-base-tokenizer")) / "tokenizer.json"
         )
         lesson = make_lesson(self.train, self.validation, tokenizer, self.recipe["context_length"])

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from langwright.errors import BadInput, Damaged, NotFound
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from
-from langwright.tokens import ChatTemplate, Tokenizer
+from langwright.tokens import ChatTemplate, read_tokenizer
 
 
 def save_folder(folder: Path, model: ModelBundle) -> None:
@@ -63,7 +63,7 @@ def load_folder(folder: Path) -> ModelBundle:
             remedy="Give a model's folder, a GGUF file or a name from `langwright list`.",
         )
     shape = Architecture.from_hugging_face(_read(folder / "config.json"))
-    tokenizer = Tokenizer.from_file(folder / "tokenizer.json")
+    tokenizer = read_tokenizer(folder / "tokenizer.json")
     own = _read(folder / "langwright.json") if (folder / "langwright.json").is_file() else {}
     expected = own.get("tokenizer_fingerprint")
     if expected is not None and expected != tokenizer.fingerprint:

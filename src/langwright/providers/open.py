@@ -52,12 +52,12 @@ def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
 
     Raises as `open_model` does.
     """
-    from langwright.tokens import Tokenizer, tokenizer_from_gguf
+    from langwright.tokens import read_tokenizer, tokenizer_from_gguf
 
     path = _place(name, store or Store(), ("model", "tokenizer")).path
     ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
     if len(ggufs) != 1:
-        return Tokenizer.from_file(path / "tokenizer.json")
+        return read_tokenizer(path / "tokenizer.json")
     from langwright.model.gguf_file import GGUFFile
 
     return tokenizer_from_gguf(GGUFFile(ggufs[0]).fields)

@@ -10,7 +10,7 @@ from langwright.store import Artifact, Store
 from langwright.text.corpus import load_split
 from langwright.text.document import Document
 from langwright.text.shards import write_shards
-from langwright.tokens import END_OF_TEXT, Tokenizer, train_bpe
+from langwright.tokens import END_OF_TEXT, Tokenizer, read_tokenizer, train_bpe
 
 ENCODE_TOGETHER = 1024
 
@@ -36,7 +36,7 @@ def build_shards(
     """Tokenise both sides of `corpus`; made before, the shards are used again."""
 
     def write(folder: Path) -> dict[str, Any]:
-        encoder = Tokenizer.from_file(store.path(tokenizer) / "tokenizer.json")
+        encoder = read_tokenizer(store.path(tokenizer) / "tokenizer.json")
         end = encoder.special[END_OF_TEXT]
         metrics = {}
         sides = load_split(corpus, validation_fraction, store)

@@ -2,6 +2,7 @@
 
 from langwright.tokens.bpe import END_OF_TEXT, TURN_END, train_bpe
 from langwright.tokens.gguf_vocabulary import tokenizer_from_gguf
+from langwright.tokens.json_tokenizer import JsonTokenizer, read_tokenizer
 from langwright.tokens.template import CHATML, ChatTemplate, Messages
 from langwright.tokens.tokenizer import Tokenizer
 
@@ -10,8 +11,10 @@ __all__ = [
     "END_OF_TEXT",
     "TURN_END",
     "ChatTemplate",
+    "JsonTokenizer",
     "Messages",
     "Tokenizer",
+    "read_tokenizer",
     "tokenizer_from_gguf",
     "train_bpe",
 ]

@@ -10,7 +10,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from langwright.errors import BadInput
-from langwright.tokens.tokenizer import Tokenizer
+from langwright.tokens.json_tokenizer import JsonTokenizer
 
 END_OF_TEXT = "<|endoftext|>"
 TURN_START = "<|im_start|>"
@@ -56,7 +56,7 @@ def with_special_tokens(core: tokenizers.Tokenizer, special: dict[str, int]) -> 
     return spec
 
 
-def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+def train_bpe(texts: Iterable[str], vocab_size: int) -> JsonTokenizer:
     """Learn merges from `texts` until `vocab_size` ids exist, special tokens included.
 
     A small corpus may run out of pairs first: the tokenizer is then smaller than asked.
@@ -79,4 +79,4 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     core.train_from_iterator(texts, trainer)
     first = core.get_vocab_size()
     special = {name: first + index for index, name in enumerate(SPECIAL_TOKENS)}
-    return Tokenizer(with_special_tokens(core, special))
+    return JsonTokenizer(with_special_tokens(core, special))

@@ -16,7 +16,7 @@ from langwright.tokens.bpe import (
     split_by,
     with_special_tokens,
 )
-from langwright.tokens.tokenizer import Tokenizer
+from langwright.tokens.json_tokenizer import JsonTokenizer
 
 # The patterns that llama.cpp has under these names of `tokenizer.ggml.pre`.
 SPLITS: dict[str, tuple[str, ...]] = {
@@ -28,7 +28,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 CONTROL, USER_DEFINED = 3, 4
 
 
-def tokenizer_from_gguf(fields: Mapping[str, Any]) -> Tokenizer:
+def tokenizer_from_gguf(fields: Mapping[str, Any]) -> JsonTokenizer:
     """Build the tokenizer from the `tokenizer.ggml.*` fields; ids are places in the list."""
     model, pre = fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre")
     if model != "gpt2" or pre not in list(SPLITS):
@@ -58,7 +58,7 @@ def tokenizer_from_gguf(fields: Mapping[str, Any]) -> Tokenizer:
         for index, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
         if kind in (CONTROL, USER_DEFINED)
     }
-    return Tokenizer(with_special_tokens(core, special))
+    return JsonTokenizer(with_special_tokens(core, special))
 
 
 def _list(fields: Mapping[str, Any], name: str, kind: type) -> list[Any]:

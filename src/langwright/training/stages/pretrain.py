@@ -13,7 +13,7 @@ from langwright.evaluation import document_nats
 from langwright.model import Architecture, Decoder, ModelBundle
 from langwright.store import Artifact, Store
 from langwright.text import TokenShards, Windows, build_shards, build_tokenizer, open_corpus
-from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, Tokenizer
+from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, read_tokenizer
 from langwright.training.batch import MicroBatch, Row, gather, next_token_loss
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
@@ -64,7 +64,7 @@ def pretrain(
 def _prepare(
     settings: PretrainSettings, shards: Artifact, store: Store
 ) -> tuple[ModelBundle, Pretrain]:
-    tokenizer = Tokenizer.from_file(store.path(store.get(shards.parents[1])) / "tokenizer.json")
+    tokenizer = read_tokenizer(store.path(store.get(shards.parents[1])) / "tokenizer.json")
     end = tokenizer.special[END_OF_TEXT]
     shape = Architecture.build(
         {
