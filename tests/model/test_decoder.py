@@ -228,3 +228,72 @@ def test_settings_that_make_no_model_are_refused(
 ) -> None:
     with pytest.raises(BadSettings, match=match):
         make_model(**settings)
+
+
+PACKED = [
+    [[12, 12], [24]],
+    [[5, 1, 11, 7], [24]],
+    [[24], [24]],
+    [[1, 23], [23, 1]],
+]
+"""Lengths of the documents in two rows of 24."""
+
+
+@every_shape
+@pytest.mark.parametrize("packed", PACKED, ids=str)
+@torch.inference_mode()
+def test_packed_documents_have_the_logits_that_they_have_alone(
+    make_model: Make, settings: dict[str, Any], packed: list[list[int]]
+) -> None:
+    module = make_model(9, **settings).module
+    ids = ids_of(2, 24)
+    lengths = [length for row in packed for length in row]
+    logits = module.lm_head(module.hidden(ids, lengths=lengths)).flatten(0, 1)
+    alone = [module(part[None])[0] for part in ids.flatten().split(lengths)]
+    torch.testing.assert_close(logits, torch.cat(alone), rtol=0, atol=1e-5)
+
+
+@every_shape
+def test_no_token_of_a_document_reaches_another(make_model: Make, settings: dict[str, Any]) -> None:
+    """The Jacobian's blocks between documents, and between a token and those before it, are
+    exactly zero; all others are not."""
+    module = make_model(10, **settings).module
+    lengths = [5, 1, 6, 6, 4, 2]
+    document = torch.arange(6).repeat_interleave(torch.tensor(lengths))
+    place = torch.arange(24)
+    reach = torch.zeros(24, 24, dtype=torch.bool)
+    embedded: list[torch.Tensor] = []
+
+    def keep(_module: Any, _inputs: Any, out: torch.Tensor) -> torch.Tensor:
+        embedded.append(out.detach().requires_grad_())
+        return embedded[0]
+
+    handle = module.embed_tokens.register_forward_hook(keep)
+    hidden = module.hidden(ids_of(2, 12), lengths=lengths).flatten(0, 1)
+    handle.remove()
+    mark = torch.randn(hidden.shape[1], generator=torch.Generator().manual_seed(0))
+    for token in range(24):
+        (slope,) = torch.autograd.grad(hidden[token] @ mark, embedded[0], retain_graph=True)
+        reach[token] = slope.flatten(0, 1).abs().amax(-1) > 0
+    expected = (document[:, None] == document) & (place[:, None] >= place)
+    assert torch.equal(reach, expected)
+
+
+def test_another_token_in_one_document_changes_no_bit_of_the_others(make_model: Make) -> None:
+    module = make_model(11).module
+    ids, lengths = ids_of(2, 12), [5, 7, 3, 9]
+    other = ids.clone()
+    other[0, 5] = (ids[0, 5] + 1) % 300
+    before, after = (module.hidden(one, lengths=lengths).flatten(0, 1) for one in (ids, other))
+    assert torch.equal(before[:5], after[:5])
+    assert torch.equal(before[12:], after[12:])
+    assert not torch.equal(before[5:12], after[5:12])
+
+
+def test_positions_begin_anew_in_each_document(make_model: Make) -> None:
+    """Rotation knows only distances, so that no logit would tell."""
+    module, seen = make_model(12).module, []
+    handle = module.rotary.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    module.hidden(ids_of(2, 6), lengths=[4, 2, 1, 5])
+    handle.remove()
+    assert seen[0].tolist() == [[0, 1, 2, 3, 0, 1], [0, 0, 1, 2, 3, 4]]

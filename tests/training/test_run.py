@@ -115,7 +115,10 @@ def test_micro_batches_change_the_memory_and_not_the_result(store: Store, recipe
         for size in (128, 512)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    assert runs[0]["tokens"] == runs[1]["tokens"] == 12 * 512
+    # What is trained is a little less than what is paid for: rows end with padding.
+    assert runs[0]["tokens"] == runs[1]["tokens"]
+    paid = 12 * 512
+    assert runs[0]["tokens"] == round(runs[0]["metrics"]["packing_efficiency"] * paid) <= paid
 
 
 def test_loss_falls_and_validation_counts_every_byte(store: Store, recipe: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from langwright.errors import BadSettings
 from langwright.inference import Engine
 from langwright.lifecycle.answers import ask_all
 from langwright.lifecycle.baselines import Baselines, measure_baselines
@@ -43,6 +44,11 @@ def grow(
     tuned_recipe = read_recipe(preset, "sft", {})
     stem = preset.rpartition("/")[2].removesuffix(".toml")
     name = name or (stem if corpus is None else f"{stem}-{Path(corpus).stem}")
+    if not isinstance(base_recipe["corpus"], str):
+        raise BadSettings(
+            f"The preset {preset} mixes several corpora, and a life is grown from one.",
+            remedy="Name one with --corpus, or train on the mixture with `langwright pretrain`.",
+        )
     source = open_corpus(base_recipe["corpus"], store)
     run = store.run(f"{name}-grow")
     run.open({"pretrain": base_recipe, "sft": tuned_recipe}, [source.digest])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,29 @@ def attend(q_BHTD: Tensor, k_BHCD: Tensor, v_BHCD: Tensor, mask_TC: Tensor) -> T
     return weights @ v_BHCD
 
 
+def attend_apart(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Causal attention inside each document of packed rows, [B, H, T, D].
+
+    `lengths` are those of the documents, row after row. Each is a call of the kernel of its own
+    (neighbours of one length share it), so that none can see another, and less is computed than
+    for whole rows; a mask would make the kernel compute, and hide, all that lies between them.
+    """
+    kept = q_BHTD.dtype
+    if q_BHTD.device.type == "cpu":
+        # Its kernel is slower in bfloat16 (AVX-512, without AMX), most so for short documents.
+        q_BHTD, k_BHTD, v_BHTD = q_BHTD.float(), k_BHTD.float(), v_BHTD.float()
+    runs = [(length, len(list(same))) for length, same in groupby(lengths)]
+    sizes = [length * count for length, count in runs]
+    # All rows end to end, [B * T, H, D], cut where the length changes.
+    cuts = (x.transpose(1, 2).flatten(0, 1).split(sizes) for x in (q_BHTD, k_BHTD, v_BHTD))
+    mixed = []
+    for run, *parts in zip(runs, *cuts, strict=True):
+        q, k, v = (part.unflatten(0, run[::-1]).transpose(1, 2) for part in parts)
+        one = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed.append(one.transpose(1, 2).flatten(0, 1))
+    return torch.cat(mixed).to(kept).unflatten(0, (q_BHTD.shape[0], -1)).transpose(1, 2)
+
+
 class Attention(nn.Module):
     """Legend: B batch, T new tokens, C tokens in sight, H query heads, K kv heads, D head_dim."""
 
@@ -40,7 +65,11 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(shape.head_dim, shape.rms_norm_eps) if shape.qk_norm else None
 
     def forward(
-        self, x_BTE: Tensor, turn: tuple[Tensor, Tensor], cache: CacheRows | None
+        self,
+        x_BTE: Tensor,
+        turn: tuple[Tensor, Tensor],
+        cache: CacheRows | None,
+        lengths: Sequence[int] | None = None,
     ) -> Tensor:
         q_BTHD = self.q_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
         k_BTKD = self.k_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
@@ -55,7 +84,9 @@ class Attention(nn.Module):
         if self.groups > 1:
             k = torch.repeat_interleave(k, self.groups, dim=1)
             v = torch.repeat_interleave(v, self.groups, dim=1)
-        if cache is None:
+        if lengths is not None:
+            mixed = attend_apart(q, k, v, lengths)
+        elif cache is None:
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=cache.mask_B1TC)

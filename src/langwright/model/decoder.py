@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -23,8 +25,14 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
         self.mlp = SwiGLU(shape)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], cache: CacheRows | None) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), turn, cache)
+    def forward(
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor],
+        cache: CacheRows | None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), turn, cache, lengths)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -62,16 +70,29 @@ class Decoder(nn.Module):
                 else:
                     weight.normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
 
-    def hidden(self, ids_BT: Tensor, cache: CacheRows | None = None) -> Tensor:
-        """The normalised residual stream after the last block, [B, T, E]."""
-        if cache is None:
-            positions = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
-        else:
+    def hidden(
+        self,
+        ids_BT: Tensor,
+        cache: CacheRows | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
+        """The normalised residual stream after the last block, [B, T, E].
+
+        `lengths` are those of the documents that the rows hold, row after row, B * T together:
+        positions begin anew in each, and none sees another. Without them a row is one document.
+        """
+        if cache is not None:
             positions = cache.positions_BT
+        elif lengths is not None:
+            assert sum(lengths) == ids_BT.numel(), "documents fill their rows"
+            parts = [torch.arange(length, device=ids_BT.device) for length in lengths]
+            positions = torch.cat(parts).view_as(ids_BT)
+        else:
+            positions = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
         turn = self.rotary(positions)
         x = self.embed_tokens(ids_BT)
         for block in self.layers:
-            x = block(x, turn, cache)
+            x = block(x, turn, cache, lengths)
         if cache is not None:
             cache.advance()
         return self.norm(x)

@@ -16,18 +16,23 @@ ENCODE_TOGETHER = 1024
 
 
 def build_tokenizer(
-    name: str, corpus: Artifact, vocab_size: int, validation_fraction: float, store: Store
+    name: str,
+    corpora: Sequence[Artifact],
+    vocab_size: int,
+    validation_fraction: float,
+    store: Store,
 ) -> Artifact:
-    """Train byte-level BPE on the training side of `corpus`; made before, it is used again."""
+    """Train byte-level BPE on the training sides of `corpora`; made before, it is used again."""
     settings = {"vocab_size": vocab_size, "validation_fraction": validation_fraction}
 
     def write(folder: Path) -> dict[str, Any]:
-        train, _ = load_split(corpus, validation_fraction, store)
-        tokenizer = train_bpe((document.full_text for document in train), vocab_size)
+        sides = (load_split(corpus, validation_fraction, store)[0] for corpus in corpora)
+        texts = (document.full_text for train in sides for document in train)
+        tokenizer = train_bpe(texts, vocab_size)
         tokenizer.save(folder / "tokenizer.json")
         return {"vocab_size": tokenizer.vocab_size}
 
-    return _made(store, name, "tokenizer", [corpus], settings, write)
+    return _made(store, name, "tokenizer", [*corpora], settings, write)
 
 
 def build_shards(

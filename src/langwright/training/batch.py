@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from langwright.model import Decoder
+from langwright.text import PackedRow
 
 IGNORED = -100
 
@@ -25,10 +26,15 @@ class Row:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """`ids_BT` and, shifted by one, `targets_BT` with IGNORED where nothing is learnt."""
+    """`ids_BT` and, shifted by one, `targets_BT` with IGNORED where nothing is learnt.
+
+    `lengths`: those of the documents (and the padding) of packed rows, row after row; None: a row
+    is one document.
+    """
 
     ids_BT: Tensor
     targets_BT: Tensor
+    lengths: tuple[int, ...] | None = None
 
     @property
     def units(self) -> int:
@@ -55,12 +61,35 @@ def gather(rows: Sequence[Row], micro_batch_tokens: int) -> list[MicroBatch]:
     return batches
 
 
+def gather_packed(
+    rows: Sequence[PackedRow], context_length: int, micro_batch_tokens: int
+) -> list[MicroBatch]:
+    """Packed rows, each padded to `context_length`, at most so many tokens in each batch."""
+    # Rows of one whole document lie together: attention takes them in one call.
+    ordered = sorted(rows, key=lambda row: (len(row.lengths), -row.lengths[0]))
+    count = max(1, micro_batch_tokens // context_length)
+    batches: list[MicroBatch] = []
+    for start in range(0, len(ordered), count):
+        taken = ordered[start : start + count]
+        ids = np.zeros((len(taken), context_length), dtype=np.int64)
+        targets = np.full((len(taken), context_length), IGNORED, dtype=np.int64)
+        lengths: list[int] = []
+        for line, row in enumerate(taken):
+            size = len(row.inputs)
+            ids[line, :size], targets[line, :size] = row.inputs, row.targets
+            lengths += row.lengths
+            if size < context_length:
+                lengths.append(context_length - size)
+        batches.append(MicroBatch(torch.from_numpy(ids), torch.from_numpy(targets), tuple(lengths)))
+    return batches
+
+
 def next_token_loss(module: nn.Module, batch: MicroBatch) -> Tensor:
     """Sum over the target tokens of -log p(token), in nats, computed in float32."""
     assert isinstance(module, Decoder)
     learn = batch.targets_BT != IGNORED
     # The head is applied only where something is learnt: the logits are the largest tensor.
-    hidden = module.hidden(batch.ids_BT)
+    hidden = module.hidden(batch.ids_BT, lengths=batch.lengths)
     hidden = hidden.flatten(0, 1) if bool(learn.all()) else hidden[learn]
     logits = module.lm_head(hidden).float()
     return F.cross_entropy(logits, batch.targets_BT[learn], reduction="sum")

@@ -5,16 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 
+from langwright.config import Settings
 from langwright.evaluation import document_nats
 from langwright.model import Architecture, Decoder, ModelBundle
 from langwright.store import Artifact, Store
-from langwright.text import TokenShards, Windows, build_shards, build_tokenizer, open_corpus
+from langwright.text import (
+    Mixture,
+    Packing,
+    Source,
+    TokenShards,
+    build_shards,
+    build_tokenizer,
+    open_corpus,
+)
 from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, read_tokenizer
-from langwright.training.batch import MicroBatch, Row, gather, next_token_loss
+from langwright.training.batch import MicroBatch, gather_packed, next_token_loss
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
@@ -23,10 +33,27 @@ EVALUATED_BYTES = 65_536
 """Validation text read at each evaluation during training; the end reads all of it."""
 
 
-class PretrainSettings(LoopSettings):
-    """The recipe of a pretraining run: text, tokenizer, shape of the model, and the loop."""
+class CorpusShare(Settings):
+    """A table `[[pretrain.corpus]]`: a corpus (a name or a path), its share of the rows, and how
+    many epochs of it the run may read."""
 
-    corpus: str
+    name: str
+    weight: float = Field(gt=0)
+    epochs: float = Field(gt=0)
+
+
+class PretrainSettings(LoopSettings):
+    """The recipe of a pretraining run: text, tokenizer, shape of the model, and the loop.
+
+    `corpus` is one corpus, read as often as `steps` ask for, or a list of shares.
+    """
+
+    corpus: Annotated[
+        Annotated[str, Tag("name")]
+        | Annotated[list[CorpusShare], Tag("shares"), Field(min_length=1)],
+        # Told apart beforehand, so that an error speaks of one of them.
+        Discriminator(lambda value: "name" if isinstance(value, str) else "shares"),
+    ]
     tokenizer: str | None = None
     vocab_size: int = 4096
     validation_fraction: float = Field(0.05, gt=0, lt=1)
@@ -48,23 +75,37 @@ def pretrain(
     store = store or Store()
     chosen = PretrainSettings.build(read_recipe(recipe, "pretrain", settings))
     name = name or f"{recipe.rpartition('/')[2].removesuffix('.toml')}-base"
-    corpus = open_corpus(chosen.corpus, store)
     fraction = chosen.validation_fraction
+    shares = chosen.corpus
+    if isinstance(shares, str):
+        corpora = [open_corpus(shares, store)]
+        named = [f"{name}-tokens"]
+    else:
+        corpora = [open_corpus(share.name, store) for share in shares]
+        named = [f"{name}-tokens-{number}" for number in range(1, len(shares) + 1)]
     if chosen.tokenizer is None:
-        named = f"{name}-tokenizer"
-        tokenizer = build_tokenizer(named, corpus, chosen.vocab_size, fraction, store)
+        tokenizer = build_tokenizer(
+            f"{name}-tokenizer", corpora, chosen.vocab_size, fraction, store
+        )
     else:
         tokenizer = store.get(chosen.tokenizer)
-    shards = build_shards(f"{name}-tokens", corpus, tokenizer, fraction, store)
+    shards = [
+        build_shards(shard, corpus, tokenizer, fraction, store)
+        for shard, corpus in zip(named, corpora, strict=True)
+    ]
     return run_stage(
-        store.run(name), chosen, [shards, tokenizer], store, lambda: _prepare(chosen, shards, store)
+        store.run(name),
+        chosen,
+        [*shards, tokenizer],
+        store,
+        lambda: _prepare(chosen, shards, tokenizer, store),
     )
 
 
 def _prepare(
-    settings: PretrainSettings, shards: Artifact, store: Store
+    settings: PretrainSettings, shards: Sequence[Artifact], vocabulary: Artifact, store: Store
 ) -> tuple[ModelBundle, Pretrain]:
-    tokenizer = read_tokenizer(store.path(store.get(shards.parents[1])) / "tokenizer.json")
+    tokenizer = read_tokenizer(store.path(vocabulary) / "tokenizer.json")
     end = tokenizer.special[END_OF_TEXT]
     shape = Architecture.build(
         {
@@ -84,26 +125,37 @@ def _prepare(
     module.initialise(settings.seed)
     ends = frozenset({end, tokenizer.special[TURN_END]})
     bundle = ModelBundle(module, tokenizer, ChatTemplate(CHATML, tokenizer), ends, end)
-    return bundle, Pretrain(settings, store.path(shards), end)
+    return bundle, Pretrain(settings, [store.path(shard) for shard in shards], end)
 
 
 class Pretrain:
-    """Windows of a token stream; every token is a target."""
+    """Documents packed into rows, of one corpus or several; every token is a target."""
 
     name = "pretrain"
 
-    def __init__(self, settings: PretrainSettings, shards: Path, end_of_document: int) -> None:
-        train = TokenShards(shards, "train")
-        rows_per_step = settings.tokens_per_step // settings.context_length
-        self._windows = Windows(train.tokens, settings.context_length, rows_per_step, settings.seed)
-        self._bytes_per_token = train.num_bytes / train.num_tokens
-        self._validation = TokenShards(shards, "validation")
-        self._end = end_of_document
-        self._micro_batch_tokens = settings.micro_batch_tokens
+    def __init__(
+        self, settings: PretrainSettings, shards: Sequence[Path], end_of_document: int
+    ) -> None:
+        self._settings, self._end = settings, end_of_document
+        trains = [TokenShards(folder, "train") for folder in shards]
+        self._mixture = Mixture(
+            _sources(settings, trains),
+            settings.tokens_per_step // settings.context_length,
+            settings.steps,
+        )
+        trained = self._mixture.trained
+        size = sum(
+            count * train.num_bytes / train.num_tokens
+            for count, train in zip(trained, trains, strict=True)
+        )
+        self._bytes_per_token = size / sum(trained)
+        self._packed = sum(trained) / (sum(self._mixture.drawn) * settings.context_length)
+        self._validation = [TokenShards(folder, "validation") for folder in shards]
 
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
-        rows = [Row(ids) for ids in self._windows.batch(step)]
-        return gather(rows, self._micro_batch_tokens)
+        settings = self._settings
+        rows = self._mixture.rows(step)
+        return gather_packed(rows, settings.context_length, settings.micro_batch_tokens)
 
     def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
         return next_token_loss(module, batch)
@@ -112,14 +164,39 @@ class Pretrain:
         return loss / math.log(2) / self._bytes_per_token
 
     def evaluate(self, module: Decoder, whole: bool) -> dict[str, float]:
-        """Validation documents, each from its beginning to its end: the first of them, or all."""
-        shards = self._validation
-        count, size = 0, 0
-        while count < shards.num_documents and (whole or size < EVALUATED_BYTES):
-            size += shards.document_bytes[count]
-            count += 1
-        documents = [shards.document(index).tolist() for index in range(count)]
+        """Validation documents of all corpora, each from its beginning to its end: the first of
+        them, or all. With all of them, what the run read: `packing_efficiency` (trained tokens /
+        positions paid for) and `epochs` (of one corpus) or `epochs_NAME` (of each of several)."""
+        documents, size = [], 0
+        for shards in self._validation:
+            # Every corpus has a part in the sample.
+            enough = size + EVALUATED_BYTES // len(self._validation)
+            count = 0
+            while count < shards.num_documents and (whole or size < enough):
+                documents.append(shards.document(count).tolist())
+                size += shards.document_bytes[count]
+                count += 1
         nats = float(document_nats(module, documents, self._end).sum())
         targets = sum(len(document) + 1 for document in documents)
         bits = nats / math.log(2) / size
-        return {"val_loss": nats / targets, "val_bits_per_byte": bits, "val_bytes": size}
+        figures = {"val_loss": nats / targets, "val_bits_per_byte": bits, "val_bytes": size}
+        if whole:
+            epochs = self._mixture.epochs
+            single = isinstance(self._settings.corpus, str)
+            figures["packing_efficiency"] = self._packed
+            figures |= {"epochs" if single else f"epochs_{name}": epochs[name] for name in epochs}
+        return figures
+
+
+def _sources(settings: PretrainSettings, trains: Sequence[TokenShards]) -> list[Source]:
+    """The shards of each corpus of the recipe, packed."""
+    rows = [
+        Packing(train.tokens, train.offsets, settings.context_length, settings.seed, stream)
+        for stream, train in enumerate(trains)
+    ]
+    if isinstance(settings.corpus, str):
+        return [Source(settings.corpus, rows[0])]
+    return [
+        Source(share.name, packed, share.weight, share.epochs)
+        for share, packed in zip(settings.corpus, rows, strict=True)
+    ]
