@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from langwright.providers import chat, generate, next_tokens, score, tokens
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
+    from langwright.text import clean
     from langwright.training import pretrain, sft
 
     __version__: str
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "artifacts",
     "chat",
+    "clean",
     "errors",
     "generate",
     "grow",
@@ -44,6 +46,7 @@ __all__ = [
 _WHERE = {
     "artifacts": "langwright.store:artifacts",
     "chat": "langwright.providers:chat",
+    "clean": "langwright.text:clean",
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",
     "lineage": "langwright.store:lineage",

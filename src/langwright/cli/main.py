@@ -11,6 +11,7 @@ import typer
 
 from langwright.cli import (
     chat,
+    clean,
     generate,
     grow,
     lineage,
@@ -35,6 +36,7 @@ for name, verb in (
     ("show", show.show),
     ("remove", remove.remove),
     ("lineage", lineage.lineage),
+    ("clean", clean.clean),
     ("tokens", tokens.tokens),
     ("next-tokens", next_tokens.next_tokens),
     ("generate", generate.generate),

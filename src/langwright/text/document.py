@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,14 @@ class Document:
     def digest(self) -> str:
         """SHA-256 of `full_text` in UTF-8, as hexadecimal digits."""
         return hashlib.sha256(self.full_text.encode()).hexdigest()
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Document:
+        """A line of a corpus artifact, which is the store's own JSON and needs no checking."""
+        row = json.loads(line)
+        return cls(row["text"], row["source"], row.get("title"), row.get("licence"))
+
+    def to_line(self) -> bytes:
+        """One line of JSON in UTF-8, without the line end."""
+        kept = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(kept, ensure_ascii=False).encode()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass, replace
+
+from langwright.text.document import Document
 
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 _NON_BREAKING = dict.fromkeys((0x00A0, 0x2007, 0x202F), " ")
@@ -27,3 +30,14 @@ def normalise(text: str) -> str:
     # Not a regular expression, which takes quadratic time on a long run of spaces.
     text = "\n".join(line.rstrip() for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """`normalise` as a step of cleaning."""
+
+    name: str = "normalise"
+    source: str = "Unicode NFC; one kind of line end, of blank and of empty line"
+
+    def __call__(self, document: Document) -> Document:
+        return replace(document, text=normalise(document.text))
