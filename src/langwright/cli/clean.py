@@ -21,6 +21,12 @@ def clean(
         str | None,
         typer.Option("--steps", help="Comma-separated, in their order; default: all."),
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against", metavar="FILE", help="Drop text of this evaluation set; may be repeated."
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option("--engine", help="local, or ray.")] = "local",
     processes: Annotated[
         int | None, typer.Option("--processes", help="Default: one for each core.")
@@ -38,6 +44,7 @@ def clean(
         sources,
         name,
         steps=[step.strip() for step in steps.split(",")] if steps is not None else None,
+        against=against or (),
         engine="ray" if engine == "ray" else "local",
         processes=processes,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from langwright.errors import BadInput, BadSettings, suggest
@@ -16,6 +17,7 @@ from langwright.text.cleaning import (
     Repair,
     Step,
 )
+from langwright.text.contamination import ContaminationIndex, Decontaminate, evaluation_texts
 from langwright.text.corpus import open_corpus
 from langwright.text.dedup import Deduplicator, ExactDedup, MinHashDedup
 from langwright.text.engines import LocalEngine, RayEngine
@@ -42,13 +44,15 @@ def clean(
     name: str,
     *,
     steps: Sequence[str] | None = None,
+    against: Sequence[str] = (),
     engine: Literal["local", "ray"] = "local",
     processes: int | None = None,
     store: Store | None = None,
 ) -> dict[str, Any]:
     """`langwright clean`: a clean corpus `name` out of `sources` (names of corpora, or paths).
 
-    `steps` are names out of `STEPS`, run in the order given; by default all. The corpus holds
+    `steps` are names out of `STEPS`, run in the order given; by default all. With `against`, files
+    of evaluation sets, documents that hold their text are dropped last. The corpus holds
     `documents.jsonl` and the funnel, as `funnel.json` and `funnel.html`; its parents are the raw
     corpora. The result is the same for any `engine` and number of `processes` (default: all cores).
 
@@ -62,6 +66,8 @@ def clean(
         if step not in STEPS:
             raise BadSettings(f"There is no step '{step}'.", remedy=suggest(step, STEPS))
     made = [STEPS[step]() for step in chosen]
+    if against:
+        made.append(_decontaminate([Path(path) for path in against]))
     if not sources:
         raise BadInput("There is nothing to clean.", remedy="Name a corpus, a file or a folder.")
     if not made:
@@ -73,7 +79,7 @@ def clean(
             name,
             "corpus",
             parents=[corpus.digest for corpus in corpora],
-            settings={"steps": chosen},
+            settings={"steps": chosen, "against": [str(path) for path in against]},
             licence=", ".join(licences),
         ) as draft,
         LocalEngine(processes) if engine == "local" else RayEngine() as running,
@@ -104,3 +110,8 @@ def clean(
         **draft.artifact.metrics,
         "funnel": told,
     }
+
+
+def _decontaminate(paths: Sequence[Path]) -> Decontaminate:
+    texts = (item for path in paths for item in evaluation_texts(path))
+    return Decontaminate(ContaminationIndex.build(texts))

@@ -9,9 +9,7 @@ for each document that has any.
 from __future__ import annotations
 
 import hashlib
-import re
 import sqlite3
-import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import cache
@@ -19,15 +17,14 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from langwright.text.document import Document
-
-Hashes = npt.NDArray[np.uint64]
+from langwright.text.grams import Hashes, gram_hashes, simple_words
 
 _CACHE_KIB = 64 * 1024
 _ROWS_TOGETHER = 10_000
 _PRIME = np.uint64(2**31 - 1)
+_NONE = np.empty(0, dtype=np.uint64)
 
 
 @runtime_checkable
@@ -126,17 +123,7 @@ class MinHashDedup:
 def shingles(text: str, n: int) -> Hashes:
     """Hashes of the word n-grams of `text`, each once, sorted; of the whole where it is shorter."""
     words = simple_words(text)
-    if not words:
-        return np.empty(0, dtype=np.uint64)
-    grams = {" ".join(words[at : at + n]) for at in range(max(1, len(words) - n + 1))}
-    raw = b"".join(hashlib.blake2b(gram.encode(), digest_size=8).digest() for gram in grams)
-    return np.sort(np.frombuffer(raw, dtype="<u8").astype(np.uint64))
-
-
-def simple_words(text: str) -> list[str]:
-    """The words of `text` in lower case, without accents and punctuation."""
-    bare = unicodedata.normalize("NFD", text.lower())
-    return re.findall(r"\w+", "".join(c for c in bare if not unicodedata.combining(c)))
+    return np.unique(gram_hashes(words, min(n, len(words)))) if words else _NONE
 
 
 @cache
