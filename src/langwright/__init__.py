@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langwright import errors
     from langwright.lifecycle import grow
-    from langwright.providers import chat, generate, next_tokens, score, tokens
+    from langwright.providers import chat, generate, neighbours, next_tokens, score, tokens
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
@@ -33,6 +33,7 @@ __all__ = [
     "grow",
     "lineage",
     "load",
+    "neighbours",
     "next_tokens",
     "pretrain",
     "pull",
@@ -51,6 +52,7 @@ _WHERE = {
     "grow": "langwright.lifecycle:grow",
     "lineage": "langwright.store:lineage",
     "load": "langwright.providers:open_model",
+    "neighbours": "langwright.providers:neighbours",
     "next_tokens": "langwright.providers:next_tokens",
     "pretrain": "langwright.training:pretrain",
     "pull": "langwright.store:pull",

@@ -72,6 +72,20 @@ def test_next_tokens(langwright: Run) -> None:
     assert all(f" {one['id']} " in table for one in found["tokens"])
 
 
+def test_neighbours(langwright: Run) -> None:
+    words = ("neighbours", "tiny", "--id", "104", "-k", "3", "--by", "dot", "--table", "output")
+    found = one_object(langwright(*words, "--json").stdout)
+    assert (found["model"], found["table"], found["token"]["id"]) == ("tiny", "output", 104)
+    assert found["neighbours"][0].keys() >= {"id", "text", "cosine", "dot"}
+    dots = [one["dot"] for one in found["neighbours"]]
+    assert len(dots) == 3
+    assert dots == sorted(dots, reverse=True)
+    table = langwright(*words).stdout
+    assert all(f" {one['id']} " in table for one in found["neighbours"])
+    assert langwright("neighbours", "tiny").returncode == 2
+    assert langwright("neighbours", "tiny", "a", "--id", "3").returncode == 2
+
+
 def test_generate_prints_the_text_and_says_when_it_was_cut(langwright: Run) -> None:
     words = ("generate", "tiny", "the", "--seed", "1", "--max-tokens", "8", "--top-k", "20")
     answer = one_object(langwright(*words, "--json").stdout)

@@ -150,6 +150,7 @@ def test_a_model_without_a_template_cannot_converse(model_a: ModelBundle) -> Non
 def test_the_verbs_answer_for_a_name_as_for_a_model(store: Store) -> None:
     model = lw.load("tiny", store=store)
     assert lw.next_tokens("tiny", "the", 2) == lw.next_tokens(model, "the", 2)
+    assert lw.neighbours("tiny", " ", 2) == lw.neighbours(model, " ", 2)
     assert lw.score("tiny", TEXT) == lw.score(model, TEXT)
     by_name = lw.generate("half@10", "the", seed=1, max_tokens=3)
     assert by_name["token_ids"] == lw.generate("tiny", "the", seed=1, max_tokens=3)["token_ids"]

@@ -3,7 +3,7 @@
 from langwright.providers.conversation import Conversation
 from langwright.providers.handle import Generation, Model, Options, Score
 from langwright.providers.open import load_tokenizer, open_model
-from langwright.providers.verbs import chat, generate, next_tokens, score, tokens
+from langwright.providers.verbs import chat, generate, neighbours, next_tokens, score, tokens
 
 __all__ = [
     "Conversation",
@@ -14,6 +14,7 @@ __all__ = [
     "chat",
     "generate",
     "load_tokenizer",
+    "neighbours",
     "next_tokens",
     "open_model",
     "score",

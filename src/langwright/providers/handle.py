@@ -12,6 +12,7 @@ from langwright.backend import Backend, Event, FinishReason, NextToken, Request,
 from langwright.errors import BadInput, Damaged, Unsupported
 
 if TYPE_CHECKING:
+    from langwright.inference import Neighbourhood, Order, TableName
     from langwright.model import Decoder, ModelBundle
     from langwright.tokens import ChatTemplate, Tokenizer
 
@@ -146,6 +147,27 @@ class Model:
         if k < 1:
             raise BadInput(f"k is {k}.", remedy="Ask for at least 1 token.")
         return self.backend.next_tokens(text, k)
+
+    def neighbours(
+        self,
+        text: str | None = None,
+        k: int = 10,
+        table: TableName = "input",
+        *,
+        by: Order = "cosine",
+        id: int | None = None,
+    ) -> Neighbourhood:
+        """The `k` tokens whose rows in the `table` lie nearest to that of one token: `text`, whose
+        blanks count (" cat"), or the token of that `id`. `by` is what nearness is measured by.
+
+        Raises `BadInput` when the text is not exactly one token, `Unsupported` where another
+        program runs the model.
+        """
+        # Here, since it brings torch, which a model of another program can do without.
+        from langwright.inference import neighbours, token_for
+
+        inside = self._inside()
+        return neighbours(inside, token_for(inside.tokenizer, text, id), k, table, by)
 
     def score(self, text: str, window: int | None = None, stride: int | None = None) -> Score:
         """How well the model foresees `text`, read in windows of `window` tokens (default: the

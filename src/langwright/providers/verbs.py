@@ -1,15 +1,18 @@
-"""The verbs generate, chat, next-tokens, score and tokens: what they answer with `--json`."""
+"""What the verbs generate, chat, next-tokens, neighbours, score, tokens answer with `--json`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from langwright.errors import BadInput
 from langwright.providers.handle import Messages, Model, Options
 from langwright.providers.open import load_tokenizer, open_model
 from langwright.store import Store
+
+if TYPE_CHECKING:
+    from langwright.inference import Order, TableName
 
 Answer = dict[str, Any]
 
@@ -29,6 +32,20 @@ def next_tokens(model: str | Model, text: str, k: int = 5) -> Answer:
     opened = _opened(model)
     found = [asdict(token) for token in opened.next_tokens(text, k)]
     return {"model": opened.name, "tokens": found}
+
+
+def neighbours(
+    model: str | Model,
+    text: str | None = None,
+    k: int = 10,
+    table: TableName = "input",
+    *,
+    by: Order = "cosine",
+    id: int | None = None,
+) -> Answer:
+    """`langwright neighbours`: the tokens nearest to one token (see `Model.neighbours`)."""
+    opened = _opened(model)
+    return {"model": opened.name} | opened.neighbours(text, k, table, by=by, id=id).to_json()
 
 
 def score(
