@@ -36,7 +36,7 @@ CLEAN = """
 import resource, sys
 from langwright.text.clean import clean
 if __name__ == "__main__":
-    clean([sys.argv[1]], "cleaned", steps=sys.argv[2].split(","), processes=1)
+    clean([sys.argv[1]], "cleaned", processes=1)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -117,7 +117,6 @@ def datatrove() -> Callable[[str], tuple[bool, ...]]:
 
 def peak(files: list[Path], megabytes: int) -> float:
     """Peak memory in megabytes of cleaning so many megabytes in a process of its own."""
-    steps = ",".join(["normalise", *(step.name for step in STEPS)])
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.jsonl"
         with raw.open("w", encoding="utf-8") as out:
@@ -126,7 +125,7 @@ def peak(files: list[Path], megabytes: int) -> float:
         script = Path(folder) / "run.py"
         script.write_text(CLEAN)
         done = subprocess.run(
-            [sys.executable, str(script), str(raw), steps],
+            [sys.executable, str(script), str(raw)],
             env={**os.environ, "LANGWRIGHT_HOME": str(Path(folder) / "home")},
             stdout=subprocess.PIPE,
             text=True,

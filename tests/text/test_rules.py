@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import re
 import time
 from collections import Counter
@@ -160,6 +161,20 @@ def test_words_and_sentences_equal_spacy(data: Path) -> None:
         assert split_words(text) == split_into_words(text)
         for line in filter(None, map(str.strip, text.splitlines()[:10])):
             assert count_sentences(line) == len(split_into_sentences(line)), line
+
+
+def test_addresses_of_hosts_equal_spacy() -> None:
+    """An address stays whole where a host on the Internet may have it, and is cut elsewhere."""
+    pytest.importorskip("datatrove", reason="datatrove, the reference of the rules, is missing")
+    from datatrove.utils.text import split_into_words
+
+    dice = random.Random(0)
+    edges = ["007", "01", *map(str, (0, 1, 9, 10, 16, 31, 32, 99, 127, 168, 169, 172, 192, 223))]
+    edges += map(str, (224, 250, 254, 255, 256))
+    for _ in range(2000):
+        address = ".".join(dice.choice([*edges, str(dice.randrange(300))]) for _ in range(4))
+        address = dice.choice(["http://", "git://", "", "a@"]) + address + dice.choice(["", "/x-y"])
+        assert split_words(address) == split_into_words(address), address
 
 
 def grown(phrase: str, times: int) -> str:

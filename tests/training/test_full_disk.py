@@ -22,7 +22,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("mounting a small file system needs root")
-    command = [mount, "-t", "tmpfs", "-o", "size=1500k", "none", str(disk)]
+    command = [mount, "-t", "tmpfs", "-o", "size=2000k", "none", str(disk)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody mount a tmpfs")
     yield disk

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from langwright.errors import BadInput
 from langwright.store import Artifact, Store, pull
-from langwright.text.document import Document
 from langwright.text.normalise import normalise
 from langwright.text.reader import read_documents
-from langwright.text.split import split
+from langwright.text.split import Side, split
 
 
 def open_corpus(name: str, store: Store) -> Artifact:
@@ -50,17 +49,10 @@ def _import(path: Path, store: Store) -> Artifact:
     return draft.artifact
 
 
-def load_split(
-    corpus: Artifact, validation_fraction: float, store: Store
-) -> tuple[list[Document], list[Document]]:
-    """Training and validation documents of a corpus, normalised, in the order of their digests
-    (so that neighbours in the stream have nothing to do with each other)."""
+def load_split(corpus: Artifact, validation_fraction: float, store: Store) -> tuple[Side, Side]:
+    """Training and validation documents of a corpus, normalised (see `split`)."""
     documents = (
         replace(document, text=normalise(document.text))
         for document in read_documents(store.path(corpus))
     )
-    train, validation = split((d for d in documents if d.text), validation_fraction)
-    return (
-        sorted(train, key=lambda document: document.digest),
-        sorted(validation, key=lambda document: document.digest),
-    )
+    return split((d for d in documents if d.text), validation_fraction, store.home)

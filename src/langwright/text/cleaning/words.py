@@ -61,7 +61,7 @@ _INFIX = re.compile(
 )
 _ADDRESS = re.compile(
     r"(?:(?:(?:[A-Za-z0-9\u00a1-\uffff][A-Za-z0-9\u00a1-\uffff_-]{0,62})?[A-Za-z0-9\u00a1-\uffff]\.)+"
-    rf"(?P<domain>{_LETTER}{{2,63}})|[0-9]{{1,3}}(?:\.[0-9]{{1,3}}){{3}})(?::\d{{2,5}})?(?:[/?#]\S*)?$"
+    rf"(?P<domain>{_LETTER}{{2,63}})|(?P<octets>[0-9]{{1,3}}(?:\.[0-9]{{1,3}}){{3}}))(?::\d{{2,5}})?(?:[/?#]\S*)?$"
 )
 _SCHEME = re.compile(r"[\w+.\-]{2,}://")
 
@@ -119,9 +119,24 @@ def _is_address(piece: str) -> bool:
     starts += [place + 1 for place, letter in enumerate(piece) if letter == "@" and place]
     for start in starts:
         found = _ADDRESS.match(piece, start)
-        if found and not any(map(str.isupper, found["domain"] or "")):
+        if found and (
+            _is_public(found["octets"])
+            if found["octets"]
+            else not any(map(str.isupper, found["domain"]))
+        ):
             return True
     return False
+
+
+def _is_public(octets: str) -> bool:
+    """Whether an IPv4 address may be a host's on the Internet, after the rules of spaCy."""
+    first, second, third, last = octets.split(".")
+    numbers = tuple(map(int, (first, second)))
+    private = numbers[0] in (10, 127) or numbers in ((169, 254), (192, 168))
+    private |= numbers[0] == 172 and 16 <= numbers[1] <= 31
+    written = first[0] != "0" and last[0] != "0"
+    written &= all(len(part) < 3 or (part < "256" and part[0] != "0") for part in (second, third))
+    return written and not private and int(first) < 224 and int(last) < 255
 
 
 def _middle(piece: str) -> list[str]:
