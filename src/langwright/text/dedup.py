@@ -21,7 +21,7 @@ import numpy as np
 from langwright.text.document import Document
 from langwright.text.grams import Hashes, gram_hashes, simple_words
 
-_CACHE_KIB = 64 * 1024
+_CACHE_KIB = 16 * 1024
 _ROWS_TOGETHER = 10_000
 _PRIME = np.uint64(2**31 - 1)
 _NONE = np.empty(0, dtype=np.uint64)

@@ -3,17 +3,24 @@
 from langwright.tokens.bpe import END_OF_TEXT, TURN_END, train_bpe
 from langwright.tokens.gguf_vocabulary import tokenizer_from_gguf
 from langwright.tokens.json_tokenizer import JsonTokenizer, read_tokenizer
+from langwright.tokens.known import KNOWN, RankTokenizer, encoding_for, read_known
+from langwright.tokens.splits import SPLITS
 from langwright.tokens.template import CHATML, ChatTemplate, Messages
 from langwright.tokens.tokenizer import Tokenizer
 
 __all__ = [
     "CHATML",
     "END_OF_TEXT",
+    "KNOWN",
+    "SPLITS",
     "TURN_END",
     "ChatTemplate",
     "JsonTokenizer",
     "Messages",
+    "RankTokenizer",
     "Tokenizer",
+    "encoding_for",
+    "read_known",
     "read_tokenizer",
     "tokenizer_from_gguf",
     "train_bpe",
