@@ -147,10 +147,10 @@ def test_too_long_a_document_is_an_error(
 def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no file or folder"):
         read(tmp_path / "none.txt")
-    (tmp_path / "a.pdf").write_bytes(b"x")
-    with pytest.raises(BadInput, match=r"not a \.txt, \.md or \.jsonl"):
-        read(tmp_path / "a.pdf")
-    with pytest.raises(BadInput, match=r"holds no \.txt"):
+    (tmp_path / "a.exe").write_bytes(b"x")
+    with pytest.raises(BadInput, match=r"not read: there are \.txt, .*\.pdf"):
+        read(tmp_path / "a.exe")
+    with pytest.raises(BadInput, match="holds no file that is read"):
         read(tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     lines(tmp_path / "a" / "m.jsonl", {"text": "One."}, {"text": "Two."})
-    for name in ["z.pdf", "y.csv", "a/x.png", "w"]:
+    for name in ["z.exe", "y.csv", "a/x.png", "w"]:
         (tmp_path / name).write_bytes(b"\x00")
     assert [d.source for d in read(tmp_path)] == [
         "a/b/c.txt",
@@ -172,7 +172,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(
         "c/d.txt",
     ]
     said = capsys.readouterr().err
-    assert "skipped 4 files that are not txt, md or jsonl: a/x.png, w, y.csv, …" in said
+    assert "skipped 4 files of kinds that are not read: a/x.png, w, y.csv, …" in said
 
 
 def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:
@@ -197,12 +197,12 @@ def test_of_several_links_to_one_folder_the_first_by_name_is_taken(tmp_path: Pat
 def test_a_broken_link_and_a_pipe_are_errors(tmp_path: Path) -> None:
     broken = tmp_path / "a.txt"
     broken.symlink_to(tmp_path / "none.txt")
-    with pytest.raises(BadInput, match="broken link"):
+    with pytest.raises(BadInput, match="holds no readable text"):
         read(tmp_path)
     broken.unlink()
     os.mkfifo(tmp_path / "b.txt")
     with pytest.raises(BadInput, match="not a file"):
-        read(tmp_path)
+        read(tmp_path / "b.txt")
 
 
 def test_what_the_system_refuses_is_an_error(
@@ -214,7 +214,7 @@ def test_what_the_system_refuses_is_an_error(
     (tmp_path / "a.txt").write_text("One.")
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(BadInput, match=r"a\.txt cannot be read: Permission denied"):
-        read(tmp_path)
+        read(tmp_path / "a.txt")
 
 
 def test_a_folder_that_the_system_refuses_is_not_passed_over(
@@ -252,3 +252,26 @@ def test_a_name_that_is_not_utf_8_can_still_be_written_down(tmp_path: Path) -> N
     with open(name, "w") as file:
         file.write("One.")
     read(tmp_path)[0].source.encode()
+
+
+def test_formats_are_told_by_their_suffix(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(
+        "<html><head><title>On Tea</title></head><body><nav>Home</nav><main><h1>On Tea</h1>"
+        + "<p>Tea is poured into a warm pot, and stands for some minutes.</p>" * 3
+        + "</main></body></html>"
+    )
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\title{On Pots}\\begin{document}A pot.\\end{document}"
+    )
+    (tmp_path / "pot.py").write_text("# SPDX-License-Identifier: MIT\npour = print\n")
+    page, paper, code = read(tmp_path)
+    assert (page.title, "warm pot" in page.text, "<p>" in page.text) == ("On Tea", True, False)
+    assert (paper.title, paper.text.strip()) == ("On Pots", "A pot.")
+    assert (code.licence, code.source) == ("MIT", "pot.py")
+
+
+def test_a_gutenberg_book_is_read_without_its_boilerplate(data: Path) -> None:
+    (book,) = read(data / "books" / "sherlock.txt")
+    assert book.title == "The Adventures of Sherlock Holmes"
+    assert "Project Gutenberg" not in book.text[:200]
+    assert "Gutenberg" in str(book.licence)

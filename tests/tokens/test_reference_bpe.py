@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from langwright.tokens.bpe import QWEN2_SPLIT, split_by
-from langwright.tokens.json_tokenizer import BYTE_OF
 from langwright.tokens.reference_bpe import encode, learn_merges
+from langwright.tokens.spelling import BYTE_OF
 
 ALPHABET = [BYTE_OF[char] for char in sorted(BYTE_OF)]
 """`tokenizers` numbers the bytes by the code points of their stand-ins."""

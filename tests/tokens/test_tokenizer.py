@@ -185,23 +185,6 @@ def test_a_wrong_value_in_the_file_is_an_error_for_people(
         read_tokenizer(path)
 
 
-@pytest.mark.parametrize(
-    ("keys", "value"),
-    [
-        (("normalizer",), {"type": "Lowercase"}),
-        (("decoder",), None),
-        (("pre_tokenizer",), None),
-        (("pre_tokenizer", "pretokenizers", 1, "add_prefix_space"), True),
-        (("model", "type"), "WordPiece"),
-    ],
-)
-def test_tokenizers_that_would_not_give_the_text_back_are_refused(
-    small_tokenizer: Tokenizer, keys: tuple[str | int, ...], value: object
-) -> None:
-    with pytest.raises(Unsupported, match="byte-level"):
-        JsonTokenizer(_alter(small_tokenizer.spec, *keys, value=value))
-
-
 @pytest.fixture(scope="session")
 def gpt2_fields(data: Path) -> dict[str, object]:
     """GPT-2's own published files in the form of GGUF fields."""

@@ -21,6 +21,20 @@ def clean(
         str | None,
         typer.Option("--steps", help="Comma-separated, in their order; default: all."),
     ] = None,
+    languages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--language", metavar="CODE", help="Keep this language (en, de, …); may be repeated."
+        ),
+    ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            "--quality",
+            metavar="NAME[@T]",
+            help="Drop what this classifier of quality gives less than T; default 0.5.",
+        ),
+    ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,7 +47,7 @@ def clean(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Clean a pile of text by rules, drop duplicates, and say what each step took."""
+    """Clean a pile of text: rules, duplicates, personal data; and say what each step took."""
     import langwright as lw
     from langwright.cli.output import answer
     from langwright.errors import BadSettings
@@ -44,6 +58,8 @@ def clean(
         sources,
         name,
         steps=[step.strip() for step in steps.split(",")] if steps is not None else None,
+        languages=languages or (),
+        quality=quality,
         against=against or (),
         engine="ray" if engine == "ray" else "local",
         processes=processes,

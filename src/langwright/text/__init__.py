@@ -6,6 +6,7 @@ from langwright.text.document import Document
 from langwright.text.mixing import Mixture, Source
 from langwright.text.normalise import normalise
 from langwright.text.packing import PackedRow, Packing
+from langwright.text.quality import QualityClassifier, train_quality
 from langwright.text.reader import read_documents
 from langwright.text.shards import TokenShards, write_shards
 from langwright.text.split import split
@@ -16,6 +17,7 @@ __all__ = [
     "Mixture",
     "PackedRow",
     "Packing",
+    "QualityClassifier",
     "Source",
     "TokenShards",
     "build_shards",
@@ -26,5 +28,6 @@ __all__ = [
     "open_corpus",
     "read_documents",
     "split",
+    "train_quality",
     "write_shards",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,21 +22,29 @@ from langwright.text.corpus import open_corpus
 from langwright.text.dedup import Deduplicator, ExactDedup, MinHashDedup
 from langwright.text.engines import LocalEngine, RayEngine
 from langwright.text.funnel import funnel_page
+from langwright.text.language import Language
 from langwright.text.normalise import Normalise
+from langwright.text.pii import Scrub
 from langwright.text.pipeline import run_pipeline
+from langwright.text.quality import open_quality
 from langwright.text.reader import CORPUS_FILE
 
-STEPS: dict[str, Callable[[], Step | Deduplicator]] = {
+STEPS: dict[str, Callable[[], Step | Deduplicator] | None] = {
     "repair": Repair,
     "normalise": Normalise,
+    "language": None,
     "gopher_repetition": GopherRepetition,
     "gopher_quality": GopherQuality,
     "c4": C4,
     "fineweb_quality": FineWebQuality,
     "exact": ExactDedup,
     "minhash": MinHashDedup,
+    "quality": None,
+    "pii": Scrub,
 }
-"""In the order of FineWeb's pipeline (Penedo et al. 2024): rules first, then duplicates."""
+"""In the order of FineWeb's pipeline (Penedo et al. 2024): language, rules, duplicates, and in
+FineWeb-Edu a classifier; personal data last. None: it needs a setting of its own, and is there
+when that is given."""
 
 
 def clean(
@@ -44,6 +52,8 @@ def clean(
     name: str,
     *,
     steps: Sequence[str] | None = None,
+    languages: Sequence[str] = (),
+    quality: str | None = None,
     against: Sequence[str] = (),
     engine: Literal["local", "ray"] = "local",
     processes: int | None = None,
@@ -51,21 +61,30 @@ def clean(
 ) -> dict[str, Any]:
     """`langwright clean`: a clean corpus `name` out of `sources` (names of corpora, or paths).
 
-    `steps` are names out of `STEPS`, run in the order given; by default all. With `against`, files
-    of evaluation sets, documents that hold their text are dropped last. The corpus holds
+    `steps` are names out of `STEPS`, run in the order given; by default all. `languages` (codes of
+    ISO 639) makes the step `language`, and `quality`, a classifier of `train_quality` as `NAME` or
+    `NAME@threshold`, the step `quality`; without them these do not run. With `against`, files of
+    evaluation sets, documents that hold their text are dropped last. The corpus holds
     `documents.jsonl` and the funnel, as `funnel.json` and `funnel.html`; its parents are the raw
-    corpora. The result is the same for any `engine` and number of `processes` (default: all cores).
+    corpora and the classifier. The result is the same for any `engine` and number of `processes`
+    (default: all cores).
 
     With more than one process the script that calls this needs its `if __name__ == "__main__":`.
 
-    Raises `BadSettings` for an unknown step, `BadInput` where nothing is left.
+    Raises `BadSettings` for an unknown step, or one without its setting; `BadInput` where nothing
+    is left.
     """
     store = store or Store()
-    chosen = list(STEPS if steps is None else steps)
-    for step in chosen:
-        if step not in STEPS:
-            raise BadSettings(f"There is no step '{step}'.", remedy=suggest(step, STEPS))
-    made = [STEPS[step]() for step in chosen]
+    given: dict[str, Step] = {}
+    classifiers = []
+    if languages:
+        given["language"] = Language(tuple(languages))
+    if quality is not None:
+        given["quality"], classifier = open_quality(quality, store)
+        classifiers.append(classifier.digest)
+    default = [step for step, make in STEPS.items() if make or step in given]
+    chosen = default if steps is None else list(steps)
+    made = _make(chosen, given)
     if against:
         made.append(_decontaminate([Path(path) for path in against]))
     if not sources:
@@ -78,8 +97,13 @@ def clean(
         store.writing(
             name,
             "corpus",
-            parents=[corpus.digest for corpus in corpora],
-            settings={"steps": chosen, "against": [str(path) for path in against]},
+            parents=[*(corpus.digest for corpus in corpora), *classifiers],
+            settings={
+                "steps": chosen,
+                "languages": list(languages),
+                "quality": quality,
+                "against": [str(path) for path in against],
+            },
             licence=", ".join(licences),
         ) as draft,
         LocalEngine(processes) if engine == "local" else RayEngine() as running,
@@ -110,6 +134,27 @@ def clean(
         **draft.artifact.metrics,
         "funnel": told,
     }
+
+
+def _make(chosen: Sequence[str], given: Mapping[str, Step]) -> list[Step | Deduplicator]:
+    made: list[Step | Deduplicator] = []
+    for step in chosen:
+        if step not in STEPS:
+            raise BadSettings(f"There is no step '{step}'.", remedy=suggest(step, STEPS))
+        make = STEPS[step]
+        if make is None and step not in given:
+            raise BadSettings(
+                f"The step '{step}' does not know what to keep.",
+                remedy=f"Give --{step}, or leave it out of --steps.",
+            )
+        made.append(make() if make else given[step])
+    for step in given:
+        if step not in chosen:
+            raise BadSettings(
+                f"There is --{step}, but --steps has no '{step}'.",
+                remedy=f"Add it to --steps, or leave --{step} out.",
+            )
+    return made
 
 
 def _decontaminate(paths: Sequence[Path]) -> Decontaminate:

@@ -1,8 +1,9 @@
-"""Documents from files: text, Markdown, JSON lines, and folders of them."""
+"""Documents from files: text, JSON lines, web pages, PDF, books, code, and folders of them."""
 
 from __future__ import annotations
 
 import codecs
+import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,46 +13,90 @@ from typing import Any, NoReturn
 from langwright.errors import BadInput, NotFound
 from langwright.progress import say
 from langwright.text.document import Document
+from langwright.text.reading.rich.code import CODE_SUFFIXES
+from langwright.text.reading.rich.gutenberg import strip
 
-TEXT_SUFFIXES = (".txt", ".md")
-SUFFIXES = (*TEXT_SUFFIXES, ".jsonl")
+TEXT_SUFFIXES = (".txt", ".md", ".rst")
+RICH = {
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".pdf": "pdf",
+    ".epub": "epub",
+    ".docx": "docx",
+    ".tex": "latex",
+    **dict.fromkeys(CODE_SUFFIXES, "code"),
+}
+"""Suffix -> the module of `text/reading/rich` that takes the text out of such a file."""
+SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", *RICH)
 CORPUS_FILE = "documents.jsonl"
 """The one file of documents in a corpus artifact of the store."""
 
-MAX_DOCUMENT_BYTES = 2**30
+MAX_DOCUMENT_BYTES = 2**27
 """One document is held in memory whole; more than this is a mistake or wants cutting first."""
+_SKIPS_SHOWN = 20
 
 
 def read_documents(path: Path | str) -> Iterator[Document]:
     """The documents of a file or a folder, in an order that depends on the names alone.
 
-    - `.txt`, `.md`: the file is one document; its source is the file's name.
+    - `.txt`, `.md`, `.rst`: the file is one document; its source is the file's name. Of a book of
+      Project Gutenberg the licence's text is left out and the title kept.
+    - `.html`, `.pdf`, `.epub`, `.docx`, `.tex`, source code: one document, with its title and
+      licence where the file names them (see `text/reading/rich`).
     - `.jsonl`: each line is one document `{"text" (or "content"), "title", "source", "licence"}`,
       all but the text optional, other fields not read; the source is `name:line` where not given.
       Lines are read one at a time. Lines whose text is blank are skipped and reported.
     - a folder: all such files below it, sorted by path; hidden ones are skipped, and so is a folder
-      reached a second time through a symbolic link. Files of other kinds are reported. Sources
-      are paths relative to the folder.
+      reached a second time through a symbolic link. Files of other kinds are reported, and so is
+      each file that cannot be read, with the reason: the rest goes on. Sources are paths
+      relative to the folder.
     - a corpus artifact, which is a folder with `documents.jsonl`: that file alone.
 
-    Text is UTF-8, as it stands but for a byte-order mark.
+    Text and JSON lines are UTF-8, as they stand but for a byte-order mark.
 
     Raises `NotFound` for a path that is not there; `BadInput`, naming the file and the byte or
-    line, for what is binary, not UTF-8, not such JSON, longer than `MAX_DOCUMENT_BYTES`, or empty.
+    line, for what is binary, not UTF-8, not such JSON, longer than `MAX_DOCUMENT_BYTES`, or empty,
+    and for a folder without a readable file.
     """
     path = Path(path)
     if path.is_dir():
-        for file in _files_of(path):
-            yield from _read_file(file, file.relative_to(path).as_posix())
+        yield from _read_folder(path)
     elif not path.exists():
         raise NotFound(f"There is no file or folder {path}.", remedy="Check the path.")
     elif path.suffix.lower() not in SUFFIXES:
         raise BadInput(
-            f"{path} is not a .txt, .md or .jsonl file.",
+            f"{path} is of a kind that is not read: there are {_kinds()} and source code.",
             remedy="Turn it into one of these; a text file may simply be renamed to .txt.",
         )
     else:
         yield from _read_file(path, path.name)
+
+
+def _kinds() -> str:
+    return ", ".join(suffix for suffix in SUFFIXES if suffix not in CODE_SUFFIXES)
+
+
+def _read_folder(folder: Path) -> Iterator[Document]:
+    """A corpus of the store is as it must be; elsewhere a bad file does not stop the others."""
+    files = _files_of(folder)
+    if files == [folder / CORPUS_FILE]:
+        yield from _read_file(files[0], CORPUS_FILE)
+        return
+    found, skipped = False, 0
+    for file in files:
+        try:
+            for document in _read_file(file, file.relative_to(folder).as_posix()):
+                found = True
+                yield document
+        except BadInput as error:
+            skipped += 1
+            if skipped <= _SKIPS_SHOWN:
+                say(f"skipped: {error.message}")
+    if skipped > _SKIPS_SHOWN:
+        say(f"skipped {skipped - _SKIPS_SHOWN} more files that cannot be read")
+    if not found:
+        raise BadInput(f"The folder {folder} holds no readable text.", remedy="Give another.")
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -65,6 +110,7 @@ def _files_of(folder: Path) -> list[Path]:
         status = os.stat(here)
         identity = (status.st_dev, status.st_ino)
         if identity in seen:
+            say(f"skipped {os.path.relpath(here, folder)}: a link to a folder already met")
             folders.clear()
             continue
         seen.add(identity)
@@ -77,10 +123,10 @@ def _files_of(folder: Path) -> list[Path]:
         _report([file for file in readable if file != corpus], folder, f"beside {CORPUS_FILE}")
         return [corpus]
     others = sorted(file for file in files if file.suffix.lower() not in SUFFIXES)
-    _report(others, folder, f"that {'is' if len(others) == 1 else 'are'} not txt, md or jsonl")
+    _report(others, folder, "of kinds that are not read")
     if not readable:
         raise BadInput(
-            f"The folder {folder} holds no .txt, .md or .jsonl file.",
+            f"The folder {folder} holds no file that is read: {_kinds()} or source code.",
             remedy="Put text there, or give another folder.",
         )
     return readable
@@ -100,8 +146,11 @@ def _read_file(file: Path, name: str) -> Iterator[Document]:
     source = name.encode("utf-8", "backslashreplace").decode()
     found = False
     try:
-        if file.suffix.lower() in TEXT_SUFFIXES:
+        suffix = file.suffix.lower()
+        if suffix in TEXT_SUFFIXES:
             documents = _read_text(file, source)
+        elif suffix in RICH:
+            documents = _read_rich(file, RICH[suffix], source)
         else:
             documents = _read_lines(file, source)
         for document in documents:
@@ -116,9 +165,21 @@ def _read_file(file: Path, name: str) -> Iterator[Document]:
 def _read_text(file: Path, source: str) -> Iterator[Document]:
     if file.stat().st_size > MAX_DOCUMENT_BYTES:
         raise _too_long(file, 0)
-    text = _decode(file.read_bytes(), file, 0)
+    text, title, licence = strip(_decode(file.read_bytes(), file, 0))
     if text.strip():
-        yield Document(text, source)
+        yield Document(text, source, title, licence)
+
+
+def _read_rich(file: Path, kind: str, source: str) -> Iterator[Document]:
+    if file.stat().st_size > MAX_DOCUMENT_BYTES:
+        raise _too_long(file, 0)
+    reader = importlib.import_module(f"langwright.text.reading.rich.{kind}")
+    for found in reader.read(file):
+        if found.encoding:
+            say(f"read {source} as {found.encoding} (guessed)")
+        where = f"{source}#{found.part}" if found.part else source
+        if found.text.strip():
+            yield Document(found.text, where, found.title, found.licence)
 
 
 def _read_lines(file: Path, source: str) -> Iterator[Document]:

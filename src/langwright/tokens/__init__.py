@@ -1,12 +1,13 @@
 """Tokenizers and the chat template."""
 
-from langwright.tokens.bpe import END_OF_TEXT, TURN_END, train_bpe
+from langwright.tokens.bpe import END_OF_TEXT, TURN_END
 from langwright.tokens.gguf_vocabulary import tokenizer_from_gguf
 from langwright.tokens.json_tokenizer import JsonTokenizer, read_tokenizer
 from langwright.tokens.known import KNOWN, RankTokenizer, encoding_for, read_known
 from langwright.tokens.splits import SPLITS
 from langwright.tokens.template import CHATML, ChatTemplate, Messages
 from langwright.tokens.tokenizer import Tokenizer
+from langwright.tokens.train import train_bpe, train_tokenizer
 
 __all__ = [
     "CHATML",
@@ -24,4 +25,5 @@ __all__ = [
     "read_tokenizer",
     "tokenizer_from_gguf",
     "train_bpe",
+    "train_tokenizer",
 ]

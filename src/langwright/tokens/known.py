@@ -20,7 +20,8 @@ from typing import Any
 import tiktoken
 
 from langwright.errors import BadInput, Damaged
-from langwright.tokens.json_tokenizer import BYTE_OF, JsonTokenizer
+from langwright.tokens.json_tokenizer import JsonTokenizer
+from langwright.tokens.spelling import BYTE_OF
 from langwright.tokens.splits import SPLITS
 from langwright.tokens.tokenizer import Tokenizer
 

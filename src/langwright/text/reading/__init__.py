@@ -1,0 +1,1 @@
+"""What takes text out of files of many formats."""
