@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langwright import errors
     from langwright.lifecycle import grow
-    from langwright.providers import chat, generate, neighbours, next_tokens, score, tokens
+    from langwright.providers import chat, cost, generate, neighbours, next_tokens, score, tokens
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
@@ -28,6 +28,7 @@ __all__ = [
     "artifacts",
     "chat",
     "clean",
+    "cost",
     "errors",
     "generate",
     "grow",
@@ -48,6 +49,7 @@ _WHERE = {
     "artifacts": "langwright.store:artifacts",
     "chat": "langwright.providers:chat",
     "clean": "langwright.text:clean",
+    "cost": "langwright.providers:cost",
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",
     "lineage": "langwright.store:lineage",

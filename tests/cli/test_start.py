@@ -20,6 +20,7 @@ VERBS = [
     "lineage",
     "clean",
     "tokens",
+    "cost",
     "next-tokens",
     "neighbours",
     "generate",

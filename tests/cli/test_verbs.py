@@ -64,6 +64,19 @@ def test_tokens(langwright: Run, tmp_path: Path) -> None:
     assert "\r" not in seen
 
 
+def test_bytes_that_are_no_text_alone_are_seen_as_bytes(langwright: Run) -> None:
+    seen = langwright("tokens", "你", "--encoding", "words", "--encoding", "tiny").stdout
+    assert r"\xe4" in seen
+    assert "bytes a token" in seen.splitlines()[-3]
+
+
+def test_a_long_text_is_shown_in_part(langwright: Run, tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("x" * 5000)
+    seen = langwright("tokens", "--file", str(path), "--encoding", "words").stdout
+    assert "and 3,000 more" in seen
+
+
 def test_next_tokens(langwright: Run) -> None:
     found = one_object(langwright("next-tokens", "tiny", "the", "-k", "3", "--json").stdout)
     assert found["model"] == "tiny"

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from langwright.errors import BadInput, BadSettings, Damaged
+from langwright.errors import BadInput, BadSettings, Damaged, NotFound
 from langwright.inference import Engine
 from langwright.model import load_model
-from langwright.store import Store
+from langwright.store import Store, lineage
+from langwright.text import clean
 from langwright.training import pretrain, sft
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -25,6 +26,18 @@ def finish(process: subprocess.Popen[str]) -> dict[str, object]:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return json.loads(out)
+
+
+def test_a_cleaned_corpus_trains_by_its_name(
+    store: Store, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = clean(["python-docs"], "tidy", steps=["normalise", "exact"], processes=1, store=store)
+    result = pretrain(recipe, name="run", store=store, corpus="tidy")
+    assert "tidy" in {node["name"] for node in lineage(result["model"], store=store)["nodes"]}
+    assert told["documents"] > 10
+    assert "beside" not in capsys.readouterr().err  # the funnel is no text left out
+    with pytest.raises(NotFound, match="tidi"):
+        pretrain(recipe, name="other", store=store, corpus="tidi")
 
 
 def test_killed_at_random_steps_ends_with_the_same_bits(

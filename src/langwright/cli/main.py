@@ -12,6 +12,7 @@ import typer
 from langwright.cli import (
     chat,
     clean,
+    cost,
     generate,
     grow,
     lineage,
@@ -39,6 +40,7 @@ for name, verb in (
     ("lineage", lineage.lineage),
     ("clean", clean.clean),
     ("tokens", tokens.tokens),
+    ("cost", cost.cost),
     ("next-tokens", next_tokens.next_tokens),
     ("neighbours", neighbours.neighbours),
     ("generate", generate.generate),

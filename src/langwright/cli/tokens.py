@@ -11,6 +11,7 @@ from langwright.cli.options import File, Json, Text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_SHOWN = 2_000
 _SHADES = ("black on bright_cyan", "black on bright_yellow")
 
 
@@ -35,19 +36,32 @@ def tokens(
 
 def _cuts(found: dict[str, Any]) -> RenderableType:
     from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
     from langwright.cli.output import console, visible
 
     coloured = console().color_system is not None
-    parts = []
+    parts: list[RenderableType] = []
     for one in found["encodings"]:
         per_token = f", {one['bytes'] / one['count']:.2f} bytes a token" if one["count"] else ""
         parts.append(Text(f"{one['name']}: {one['count']} tokens{per_token}", style="bold"))
         line = Text(overflow="fold")
-        for index, piece in enumerate(one["pieces"]):
+        for index, piece in enumerate(one["piece_bytes"][:_SHOWN]):
             if index and not coloured:
                 line.append("|")
-            line.append(visible(piece), style=_SHADES[index % 2])
-        parts += [line, Text(" ".join(map(str, one["ids"])), style="dim")]
+            # Bytes that are no UTF-8 by themselves are seen for what they are: \\xe4.
+            shown = bytes(piece).decode("utf-8", errors="backslashreplace")
+            broken = " underline" if "\ufffd" in one["pieces"][index] else ""
+            line.append(visible(shown), style=_SHADES[index % 2] + broken)
+        parts += [line, Text(" ".join(map(str, one["ids"][:_SHOWN])), style="dim")]
+        if one["count"] > _SHOWN:
+            parts.append(Text(f"and {one['count'] - _SHOWN:,} more: --json has all", style="dim"))
+    if len(found["encodings"]) > 1:
+        table = Table("encoding", "tokens", "bytes a token", box=None)
+        table.columns[1].justify = table.columns[2].justify = "right"
+        for one in found["encodings"]:
+            each = f"{one['bytes'] / one['count']:.2f}" if one["count"] else ""
+            table.add_row(one["name"], f"{one['count']:,}", each)
+        parts.append(table)
     return Group(*parts)

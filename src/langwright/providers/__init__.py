@@ -1,6 +1,7 @@
 """Models by name: what `load` finds, the handle it returns, and the verbs on top of it."""
 
 from langwright.providers.conversation import Conversation
+from langwright.providers.cost import cost
 from langwright.providers.handle import Generation, Model, Options, Score
 from langwright.providers.open import load_tokenizer, open_model
 from langwright.providers.verbs import chat, generate, neighbours, next_tokens, score, tokens
@@ -12,6 +13,7 @@ __all__ = [
     "Options",
     "Score",
     "chat",
+    "cost",
     "generate",
     "load_tokenizer",
     "neighbours",

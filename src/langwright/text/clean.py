@@ -27,7 +27,7 @@ from langwright.text.normalise import Normalise
 from langwright.text.pii import Scrub
 from langwright.text.pipeline import run_pipeline
 from langwright.text.quality import open_quality
-from langwright.text.reader import CORPUS_FILE
+from langwright.text.reader import CORPUS_FILE, FUNNEL_FILE
 
 STEPS: dict[str, Callable[[], Step | Deduplicator] | None] = {
     "repair": Repair,
@@ -121,7 +121,7 @@ def clean(
         text = json.dumps(told, ensure_ascii=False, indent=1)
         (draft.folder / "funnel.json").write_text(text, encoding="utf-8")
         page = funnel_page(f"Cleaning: {name}", told)
-        (draft.folder / "funnel.html").write_text(page, encoding="utf-8")
+        (draft.folder / FUNNEL_FILE).write_text(page, encoding="utf-8")
         draft.metrics |= {
             "documents_in": funnel[0].documents_in,
             "bytes_in": funnel[0].bytes_in,
@@ -130,7 +130,7 @@ def clean(
         }
     return {
         "corpus": name,
-        "report": str(store.path(draft.artifact) / "funnel.html"),
+        "report": str(store.path(draft.artifact) / FUNNEL_FILE),
         **draft.artifact.metrics,
         "funnel": told,
     }

@@ -9,20 +9,22 @@ from pathlib import Path
 
 from langwright.errors import BadInput
 from langwright.store import Artifact, Store, pull
+from langwright.store.catalog import catalog
 from langwright.text.normalise import normalise
 from langwright.text.reader import read_documents
 from langwright.text.split import Side, split
 
 
 def open_corpus(name: str, store: Store) -> Artifact:
-    """The corpus artifact of a name (pulled when it is a built-in one) or of a path.
+    """The corpus artifact of a name in the store (pulled when it is a built-in one) or of a path.
 
     A path is read anew each time: the artifact's digest tells whether the files have changed.
     """
     path = Path(name).expanduser()
     if path.exists() and ("/" in name or path.suffix or path.is_dir()):
         return _import(path.resolve(), store)
-    artifact = pull(name, store=store)
+    there = name not in catalog() and name in {one.name for one in store.artifacts()}
+    artifact = store.get(name) if there else pull(name, store=store)
     if artifact.kind != "corpus":
         raise BadInput(
             f"'{name}' is a {artifact.kind}, not a corpus.",

@@ -31,6 +31,8 @@ RICH = {
 SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", *RICH)
 CORPUS_FILE = "documents.jsonl"
 """The one file of documents in a corpus artifact of the store."""
+FUNNEL_FILE = "funnel.html"
+"""The report beside it where the corpus was cleaned."""
 
 MAX_DOCUMENT_BYTES = 2**27
 """One document is held in memory whole; more than this is a mistake or wants cutting first."""
@@ -120,7 +122,8 @@ def _files_of(folder: Path) -> list[Path]:
     readable = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     corpus = folder / CORPUS_FILE
     if corpus in readable:
-        _report([file for file in readable if file != corpus], folder, f"beside {CORPUS_FILE}")
+        known = (corpus, folder / FUNNEL_FILE)
+        _report([file for file in readable if file not in known], folder, f"beside {CORPUS_FILE}")
         return [corpus]
     others = sorted(file for file in files if file.suffix.lower() not in SUFFIXES)
     _report(others, folder, "of kinds that are not read")
