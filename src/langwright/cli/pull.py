@@ -13,7 +13,9 @@ def pull(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="A built-in name, package:NAME==VERSION, or file:PATH."
+            metavar="NAME",
+            help="A built-in name, package:NAME==VERSION, file:PATH, hf:OWNER/NAME or "
+            "hf:datasets/OWNER/NAME.",
         ),
     ],
     as_name: Annotated[

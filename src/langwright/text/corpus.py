@@ -16,15 +16,18 @@ from langwright.text.split import Side, split
 
 
 def open_corpus(name: str, store: Store) -> Artifact:
-    """The corpus artifact of a name in the store (pulled when it is a built-in one) or of a path.
+    """The corpus artifact of a name in the store, of one that `pull` knows, or of a path.
 
-    A path is read anew each time: the artifact's digest tells whether the files have changed.
+    A path is read anew each time: the artifact's digest tells whether the files have changed. A
+    data set of the Hugging Face hub is read once.
     """
     path = Path(name).expanduser()
     if path.exists() and ("/" in name or path.suffix or path.is_dir()):
-        return _import(path.resolve(), store)
+        return _import(path.resolve(), path.resolve().stem, store)
     there = name not in catalog() and name in {one.name for one in store.artifacts()}
     artifact = store.get(name) if there else pull(name, store=store)
+    if artifact.kind == "dataset":
+        return _of_dataset(artifact, store)
     if artifact.kind != "corpus":
         raise BadInput(
             f"'{name}' is a {artifact.kind}, not a corpus.",
@@ -33,10 +36,18 @@ def open_corpus(name: str, store: Store) -> Artifact:
     return artifact
 
 
-def _import(path: Path, store: Store) -> Artifact:
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") or "corpus"
+def _of_dataset(dataset: Artifact, store: Store) -> Artifact:
+    for artifact in store.artifacts("corpus"):
+        if artifact.parents == [dataset.digest] and not artifact.settings and not artifact.dropped:
+            return artifact
+    return _import(store.path(dataset), dataset.name, store, dataset)
+
+
+def _import(path: Path, stem: str, store: Store, dataset: Artifact | None = None) -> Artifact:
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "corpus"
+    parents, licence = ([dataset], dataset.licence) if dataset else ([], None)
     with (
-        store.writing(f"corpus-{stem[:80]}", "corpus") as draft,
+        store.writing(f"corpus-{stem[:80]}", "corpus", parents=parents, licence=licence) as draft,
         (draft.folder / "documents.jsonl").open("w", encoding="utf-8") as file,
     ):
         for document in read_documents(path):
@@ -44,7 +55,7 @@ def _import(path: Path, store: Store) -> Artifact:
                 "text": document.text,
                 "title": document.title,
                 "source": document.source,
-                "licence": document.licence,
+                "licence": document.licence or licence,
             }
             kept = {key: value for key, value in fields.items() if value is not None}
             file.write(json.dumps(kept, ensure_ascii=False) + "\n")
