@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from langwright.tokens.bpe import QWEN2_SPLIT, split_by
+from langwright.tokens.bpe import split_by
 from langwright.tokens.reference_bpe import encode, learn_merges
 from langwright.tokens.spelling import BYTE_OF
+from langwright.tokens.splits import SPLITS
 
 ALPHABET = [BYTE_OF[char] for char in sorted(BYTE_OF)]
 """`tokenizers` numbers the bytes by the code points of their stand-ins."""
@@ -38,7 +39,7 @@ def test_a_thousand_merges_equal_those_of_tokenizers(data: Path, name: str) -> N
     else:
         text = (data / name).read_text("utf-8")
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = split_by(QWEN2_SPLIT)
+    core.pre_tokenizer = split_by(SPLITS["qwen2"])
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=256 + 1000,

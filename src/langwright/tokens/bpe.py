@@ -8,15 +8,11 @@ from typing import Any
 import tokenizers
 from tokenizers import pre_tokenizers
 
-from langwright.tokens.splits import SPLITS
-
 END_OF_TEXT = "<|endoftext|>"
 TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
 SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END)
 """Qwen2's names: between documents, and around the turns of a conversation."""
-
-GPT2_SPLIT, LLAMA3_SPLIT, QWEN2_SPLIT = SPLITS["gpt2"], SPLITS["llama3"], SPLITS["qwen2"]
 
 
 def split_by(*patterns: str) -> pre_tokenizers.PreTokenizer:

@@ -74,7 +74,10 @@ class Spelling:
                 part["type"] == "Prepend" or (marks and _blanks_to_marks(part))
                 for part in normalizers
             )
-            return cls("marked", fallback and harmless and kept, adds, fallback, marks)
+            # Where it is put before each piece between phrases, it cannot be told from the text's.
+            phrases = any(not token["special"] for token in spec.get("added_tokens", []))
+            same = fallback and harmless and kept and not (adds and phrases)
+            return cls("marked", same, adds, fallback, marks)
         words = model["type"] == "WordPiece" or "WordPiece" in types
         return cls("words" if words else "plain", False, False, False, False)
 
