@@ -161,7 +161,10 @@ def test_pieces_of_a_text_are_its_bytes(store: Store) -> None:
     found = lw.tokens(TEXT, ["words", "tiny"], store=store)["encodings"]
     assert [one["name"] for one in found] == ["words", "tiny"]
     for one in found:
-        assert list(one) == ["name", "count", "bytes", "ids", "pieces", "piece_bytes"]
+        rates = ["per_word", "per_character"]
+        assert list(one) == ["name", "count", "bytes", *rates, "ids", "pieces", "piece_bytes"]
+        assert one["per_character"] == one["count"] / len(TEXT)
+        assert one["per_word"] == one["count"] / 9
         assert b"".join(map(bytes, one["piece_bytes"])) == TEXT.encode()
         assert one["bytes"] == len(TEXT.encode())
         assert one["count"] == len(one["ids"]) == len(one["pieces"]) == len(one["piece_bytes"])

@@ -44,8 +44,7 @@ def _cuts(found: dict[str, Any]) -> RenderableType:
     coloured = console().color_system is not None
     parts: list[RenderableType] = []
     for one in found["encodings"]:
-        per_token = f", {one['bytes'] / one['count']:.2f} bytes a token" if one["count"] else ""
-        parts.append(Text(f"{one['name']}: {one['count']} tokens{per_token}", style="bold"))
+        parts.append(Text(f"{one['name']}: {one['count']:,} tokens", style="bold"))
         line = Text(overflow="fold")
         for index, piece in enumerate(one["piece_bytes"][:_SHOWN]):
             if index and not coloured:
@@ -57,11 +56,12 @@ def _cuts(found: dict[str, Any]) -> RenderableType:
         parts += [line, Text(" ".join(map(str, one["ids"][:_SHOWN])), style="dim")]
         if one["count"] > _SHOWN:
             parts.append(Text(f"and {one['count'] - _SHOWN:,} more: --json has all", style="dim"))
-    if len(found["encodings"]) > 1:
-        table = Table("encoding", "tokens", "bytes a token", box=None)
-        table.columns[1].justify = table.columns[2].justify = "right"
-        for one in found["encodings"]:
-            each = f"{one['bytes'] / one['count']:.2f}" if one["count"] else ""
-            table.add_row(one["name"], f"{one['count']:,}", each)
-        parts.append(table)
-    return Group(*parts)
+    table = Table("encoding", "tokens", "a word", "a character", "bytes a token", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in found["encodings"]:
+        bytes_each = one["bytes"] / one["count"] if one["count"] else None
+        rates = (one["per_word"], one["per_character"], bytes_each)
+        cells = ("–" if rate is None else f"{rate:.2f}" for rate in rates)
+        table.add_row(one["name"], f"{one['count']:,}", *cells)
+    return Group(*parts, table)

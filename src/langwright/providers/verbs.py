@@ -59,16 +59,21 @@ def tokens(text: str, encodings: Sequence[str], *, store: Store | None = None) -
     """`langwright tokens`: `text` cut by each of `encodings`, names of models or tokenizers.
 
     `pieces` show bytes that are not UTF-8 by themselves as U+FFFD; `piece_bytes` are exact.
+    `words` is null where the script puts no blanks between them, and so is `per_word`.
     """
     store = store or Store()
     if not encodings:
         known = sorted({a.name for a in store.artifacts() if a.kind in ("model", "tokenizer")})
         remedy = f"Known here: {', '.join(known)}." if known else "`langwright pull` brings one."
         raise BadInput("No encoding is named.", remedy=f"Name a model or tokenizer. {remedy}")
-    return {"encodings": [_encoding(name, text, store) for name in encodings]}
+    from langwright.tokens import count_words  # here, as in `open`
+
+    words = count_words(text)
+    cut = [_encoding(name, text, words, store) for name in encodings]
+    return {"characters": len(text), "words": words, "encodings": cut}
 
 
-def _encoding(name: str, text: str, store: Store) -> Answer:
+def _encoding(name: str, text: str, words: int | None, store: Store) -> Answer:
     tokenizer = load_tokenizer(name, store=store)
     ids = tokenizer.encode(text)
     pieces = [tokenizer.token_bytes(token) for token in ids]
@@ -76,6 +81,8 @@ def _encoding(name: str, text: str, store: Store) -> Answer:
         "name": name,
         "count": len(ids),
         "bytes": sum(map(len, pieces)),
+        "per_word": len(ids) / words if words else None,
+        "per_character": len(ids) / len(text) if text else None,
         "ids": ids,
         "pieces": [piece.decode("utf-8", errors="replace") for piece in pieces],
         "piece_bytes": [list(piece) for piece in pieces],

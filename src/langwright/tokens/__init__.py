@@ -8,6 +8,7 @@ from langwright.tokens.splits import SPLITS
 from langwright.tokens.template import CHATML, ChatTemplate, Messages
 from langwright.tokens.tokenizer import Tokenizer
 from langwright.tokens.train import train_bpe, train_tokenizer
+from langwright.tokens.words import count_words
 
 __all__ = [
     "CHATML",
@@ -20,6 +21,7 @@ __all__ = [
     "Messages",
     "RankTokenizer",
     "Tokenizer",
+    "count_words",
     "encoding_for",
     "read_known",
     "read_tokenizer",
