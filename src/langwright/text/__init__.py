@@ -10,7 +10,7 @@ from langwright.text.quality import QualityClassifier, train_quality
 from langwright.text.reader import read_documents
 from langwright.text.shards import TokenShards, write_shards
 from langwright.text.split import split
-from langwright.text.tokenised import build_shards, build_tokenizer
+from langwright.text.tokenised import adopt_tokenizer, build_shards, build_tokenizer
 
 __all__ = [
     "Document",
@@ -20,6 +20,7 @@ __all__ = [
     "QualityClassifier",
     "Source",
     "TokenShards",
+    "adopt_tokenizer",
     "build_shards",
     "build_tokenizer",
     "clean",

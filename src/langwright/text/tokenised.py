@@ -6,11 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from langwright.errors import BadInput
 from langwright.store import Artifact, Store
 from langwright.text.corpus import load_split
 from langwright.text.document import Document
 from langwright.text.shards import write_shards
-from langwright.tokens import END_OF_TEXT, Tokenizer, read_tokenizer, train_bpe
+from langwright.tokens import (
+    END_OF_TEXT,
+    SPECIAL_TOKENS,
+    JsonTokenizer,
+    RankTokenizer,
+    Tokenizer,
+    read_tokenizer,
+    train_bpe,
+)
 
 ENCODE_TOGETHER = 1024
 
@@ -33,6 +42,30 @@ def build_tokenizer(
         return {"vocab_size": tokenizer.vocab_size}
 
     return _made(store, name, "tokenizer", [*corpora], settings, write)
+
+
+def adopt_tokenizer(name: str, given: Artifact, tokenizer: Tokenizer, store: Store) -> Artifact:
+    """The tokenizer of the artifact `given` with the special tokens that training needs: itself
+    where it has them, else another with them behind its own; made before, it is used again.
+
+    Raises `BadInput` for one that loses text, whose loss a byte would say nothing.
+    """
+    if not tokenizer.lossless:
+        raise BadInput(
+            f"The tokenizer of {given.name} does not give every text back.",
+            remedy="Choose one of bytes, or with byte fallback; or train one: leave out tokenizer.",
+        )
+    vocabulary = tokenizer.as_json if isinstance(tokenizer, RankTokenizer) else tokenizer
+    assert isinstance(vocabulary, JsonTokenizer)
+    adopted = vocabulary.with_special(*SPECIAL_TOKENS)
+    if adopted is tokenizer and (store.path(given) / "tokenizer.json").exists():
+        return given
+
+    def write(folder: Path) -> dict[str, Any]:
+        adopted.save(folder / "tokenizer.json")
+        return {"vocab_size": adopted.vocab_size}
+
+    return _made(store, name, "tokenizer", [given], {}, write)
 
 
 def build_shards(

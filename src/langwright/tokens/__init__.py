@@ -1,6 +1,6 @@
 """Tokenizers and the chat template."""
 
-from langwright.tokens.bpe import END_OF_TEXT, TURN_END
+from langwright.tokens.bpe import END_OF_TEXT, SPECIAL_TOKENS, TURN_END
 from langwright.tokens.gguf_vocabulary import tokenizer_from_gguf
 from langwright.tokens.json_tokenizer import JsonTokenizer, read_tokenizer
 from langwright.tokens.known import KNOWN, RankTokenizer, encoding_for, read_known
@@ -14,6 +14,7 @@ __all__ = [
     "CHATML",
     "END_OF_TEXT",
     "KNOWN",
+    "SPECIAL_TOKENS",
     "SPLITS",
     "TURN_END",
     "ChatTemplate",

@@ -28,15 +28,20 @@ def with_special_tokens(core: tokenizers.Tokenizer, special: dict[str, int]) -> 
     """The `tokenizer.json` of `core` with special tokens written in."""
     spec: dict[str, Any] = json.loads(core.to_str())
     spec["added_tokens"] = [
-        {
-            "id": token,
-            "content": name,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
+        special_token(name, token)
         for name, token in sorted(special.items(), key=lambda item: item[1])
     ]
     return spec
+
+
+def special_token(name: str, token: int) -> dict[str, Any]:
+    """A row of `added_tokens` in a `tokenizer.json`."""
+    return {
+        "id": token,
+        "content": name,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }

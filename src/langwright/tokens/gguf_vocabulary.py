@@ -9,6 +9,7 @@ from typing import Any
 
 from langwright.errors import Damaged, Unsupported, suggest
 from langwright.progress import say
+from langwright.tokens.bpe import special_token
 from langwright.tokens.gguf_splits import PATTERNS, RAW, WHOLE_FIRST
 from langwright.tokens.json_tokenizer import JsonTokenizer
 from langwright.tokens.spelling import BYTE_TOKENS, MARK
@@ -249,17 +250,8 @@ class _Vocabulary:
         for index, (token, kind) in enumerate(zip(self._tokens, self._kinds, strict=True)):
             mark = kind in (UNKNOWN, CONTROL) or index in named
             if mark or kind == USER_DEFINED:
-                added.append(
-                    {
-                        "id": index,
-                        "content": token,
-                        "single_word": False,
-                        "lstrip": False,
-                        "rstrip": False,
-                        "normalized": False,
-                        "special": bool(mark or _MARK_OF_TURN.fullmatch(token)),
-                    }
-                )
+                special = bool(mark or _MARK_OF_TURN.fullmatch(token))
+                added.append(special_token(token, index) | {"special": special})
         return added
 
     def _list(self, name: str, kind: type) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import tokenizers
 
 from langwright.errors import BadInput, Damaged, LangwrightError
+from langwright.tokens.bpe import special_token
 from langwright.tokens.spelling import BYTE_OF, MARK, Spelling
 from langwright.tokens.tokenizer import Tokenizer
 
@@ -81,6 +82,13 @@ class JsonTokenizer(Tokenizer):
         core = tokenizers.Tokenizer.from_str(json.dumps(spec))
         core.encode_special_tokens = guarded
         return core
+
+    def with_special(self, *names: str) -> JsonTokenizer:
+        """The same with these special tokens behind its own, where they are not among them."""
+        missing = [name for name in names if name not in self.special]
+        rows = [special_token(name, self.vocab_size + index) for index, name in enumerate(missing)]
+        added = [*self.spec.get("added_tokens", []), *rows]
+        return JsonTokenizer({**self.spec, "added_tokens": added}) if rows else self
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(self.spec, ensure_ascii=False, indent=1), encoding="utf-8")

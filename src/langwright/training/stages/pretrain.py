@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from langwright.config import Settings
 from langwright.evaluation import document_nats
 from langwright.model import Architecture, Decoder, ModelBundle
+from langwright.providers import load_tokenizer
 from langwright.store import Artifact, Store
 from langwright.text import (
     Mixture,
     Packing,
     Source,
     TokenShards,
+    adopt_tokenizer,
     build_shards,
     build_tokenizer,
     open_corpus,
@@ -45,7 +47,9 @@ class CorpusShare(Settings):
 class PretrainSettings(LoopSettings):
     """The recipe of a pretraining run: text, tokenizer, shape of the model, and the loop.
 
-    `corpus` is one corpus, read as often as `steps` ask for, or a list of shares.
+    `corpus` is one corpus, read as often as `steps` ask for, or a list of shares. `tokenizer` is
+    that of a tokenizer or model of the store (`gpt2` after `langwright pull gpt2`); without it,
+    byte-level BPE of `vocab_size` is trained.
     """
 
     corpus: Annotated[
@@ -88,7 +92,9 @@ def pretrain(
             f"{name}-tokenizer", corpora, chosen.vocab_size, fraction, store
         )
     else:
-        tokenizer = store.get(chosen.tokenizer)
+        given = store.get(chosen.tokenizer)
+        loaded = load_tokenizer(chosen.tokenizer, store=store)
+        tokenizer = adopt_tokenizer(f"{name}-tokenizer", given, loaded, store)
     shards = [
         build_shards(shard, corpus, tokenizer, fraction, store)
         for shard, corpus in zip(named, corpora, strict=True)
