@@ -71,11 +71,11 @@ def test_a_folder_of_hostile_files(tmp_path: Path) -> None:
         timeout=120,
     )
     sources, grown_kib = done.stdout.splitlines()
-    assert sources == "['a.txt', 'z.jsonl:1']"
+    assert sources == "['a.txt', 'latin.txt', 'z.jsonl:1']"
     assert int(grown_kib) < 400 * 1024
     told = done.stderr.splitlines()
     for name, reason in [
-        ("latin.txt", "not UTF-8"),
+        ("latin.txt", "(guessed)"),
         ("binary.md", "binary"),
         ("empty.txt", "empty"),
         ("page.html", ""),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 
 from langwright.errors import BadInput, NotFound
-from langwright.text import Document, read_documents, reader
+from langwright.text import Document, read_documents
+from langwright.text.reading import input as bounds
 
 
 def read(path: Path) -> list[Document]:
@@ -101,24 +104,47 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path, suffix: str) -> None:
     assert read(file)[0].text == "Once."
 
 
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
 def test_a_wrong_byte_is_named_by_its_place(tmp_path: Path, mark: bytes) -> None:
-    good = mark + b'{"text": "good"}\n'
-    for name, before in [("a.txt", mark + b"abc"), ("a.jsonl", good + b'{"text": "')]:
-        file = tmp_path / name
-        file.write_bytes(before + b"\xe9t\xe9")
-        with pytest.raises(BadInput, match=f"{name} is not UTF-8: .*byte {len(before)}") as latin:
-            read(file)
-        assert "iconv" in latin.value.remedy
-        file.write_bytes(before + b"\x00")
+    before = mark + b'{"text": "good"}\n{"text": "'
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(before + b"\xe9t\xe9")
+    with pytest.raises(BadInput, match=f"a.jsonl is not UTF-8: .*byte {len(before)}") as latin:
+        read(file)
+    assert "iconv" in latin.value.remedy
+    for name in ("a.jsonl", "a.txt"):
+        (tmp_path / name).write_bytes(before + b"\x00")
         with pytest.raises(BadInput, match=f"{name} is binary.*byte {len(before)}"):
-            read(file)
+            read(tmp_path / name)
 
 
-def test_utf_16_is_told_how_to_convert(tmp_path: Path) -> None:
-    file = tmp_path / "a.txt"
-    file.write_text("Once.", encoding="utf-16")
-    with pytest.raises(BadInput, match="iconv -f UTF-16"):
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Ein schöner Tag für größere Äpfel, Öl und Übermut. " * 4),
+        ("cp1251", "Всё счастливые семьи похожи друг на друга. " * 4),
+        ("euc_jp", "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。" * 4),
+        ("gb18030", "学而时习之，不亦说乎？有朋自远方来。" * 4),
+    ],
+)
+def test_an_old_encoding_is_guessed_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str, text: str
+) -> None:
+    (tmp_path / "old.txt").write_bytes(text.encode(encoding))
+    assert read(tmp_path / "old.txt") == [Document(text, "old.txt")]
+    assert re.search(r"^read old\.txt as \S+ \(guessed\)$", capsys.readouterr().err, re.MULTILINE)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-be"])
+def test_a_mark_of_utf_16_or_32_is_believed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str
+) -> None:
+    file, mark = tmp_path / "a.txt", "\ufeff" if encoding.endswith("be") else ""
+    file.write_text(f"{mark}Œuvre 🙂", encoding=encoding)
+    assert read(file) == [Document("Œuvre 🙂", "a.txt")]
+    assert capsys.readouterr().err == ""
+    file.write_bytes(file.read_bytes() + b"\xd8")
+    with pytest.raises(BadInput, match=r"begins as UTF-.*byte"):
         read(file)
 
 
@@ -135,7 +161,7 @@ def test_an_empty_file_is_an_error(tmp_path: Path, name: str, content: str) -> N
 def test_too_long_a_document_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(reader, "MAX_DOCUMENT_BYTES", 20)
+    monkeypatch.setattr(bounds, "MAX_DOCUMENT_BYTES", 20)
     file = tmp_path / name
     file.write_text('{"text": "1234567"}\n')
     assert len(read(file)) == 1
@@ -161,7 +187,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     lines(tmp_path / "a" / "m.jsonl", {"text": "One."}, {"text": "Two."})
-    for name in ["z.exe", "y.csv", "a/x.png", "w"]:
+    for name in ["z.exe", "y.obj", "a/x.png", "w"]:
         (tmp_path / name).write_bytes(b"\x00")
     assert [d.source for d in read(tmp_path)] == [
         "a/b/c.txt",
@@ -172,7 +198,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(
         "c/d.txt",
     ]
     said = capsys.readouterr().err
-    assert "skipped 4 files of kinds that are not read: a/x.png, w, y.csv, …" in said
+    assert "skipped 4 files of kinds that are not read: a/x.png, w, y.obj, …" in said
 
 
 def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:
@@ -212,25 +238,28 @@ def test_what_the_system_refuses_is_an_error(
         raise PermissionError(13, "Permission denied", str(self))
 
     (tmp_path / "a.txt").write_text("One.")
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(BadInput, match=r"a\.txt cannot be read: Permission denied"):
         read(tmp_path / "a.txt")
 
 
-def test_a_folder_that_the_system_refuses_is_not_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_that_the_system_refuses_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.txt").write_text("One.")
     (tmp_path / "shut").mkdir()
-    scandir = os.scandir
+    scandir, shut = os.scandir, {"shut"}
 
     def refuse(path: str) -> Any:
-        if str(path).endswith("shut"):
+        if Path(path).name in shut:
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(BadInput, match="shut cannot be read: Permission denied"):
+    assert [document.source for document in read(tmp_path)] == ["a.txt"]
+    assert "shut cannot be read: Permission denied" in capsys.readouterr().err
+    shut.add(tmp_path.name)
+    with pytest.raises(BadInput, match="cannot be read: Permission denied"):
         read(tmp_path)
 
 

@@ -1,0 +1,1 @@
+"""Containers of many documents: rows with a text, and what else is known of it."""
