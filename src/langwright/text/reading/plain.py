@@ -39,7 +39,6 @@ def read(file: Input) -> Iterator[Document]:
                 f"{file} is binary, not text: there is a NUL in it, read as {encoding.upper()}.",
                 remedy="Remove it.",
             )
-        whole = whole.removeprefix("\ufeff")
     else:
         file.refuse_binary(raw)
         whole, guessed = decode(raw, file)

@@ -46,8 +46,10 @@ def documents(
     if first is not None and (found or damage):
         what = first.message.removeprefix(str(file)).lstrip(",: ")
         say(f"skipped {bad} bad {_plural(unit, bad)} of {file}, the first: {what}")
-    if damage or (first and not found):
-        raise damage or first
+    if damage is not None:
+        raise damage
+    if first is not None and not found:
+        raise first
 
 
 def text_column(file: Input, columns: list[str]) -> str:
