@@ -27,7 +27,7 @@ from langwright.text.normalise import Normalise
 from langwright.text.pii import Scrub
 from langwright.text.pipeline import run_pipeline
 from langwright.text.quality import open_quality
-from langwright.text.reader import CORPUS_FILE, FUNNEL_FILE
+from langwright.text.reader import CORPUS_FILE, FUNNEL_FILES
 
 STEPS: dict[str, Callable[[], Step | Deduplicator] | None] = {
     "repair": Repair,
@@ -119,9 +119,9 @@ def clean(
                 remedy="Leave that step out with --steps, or give other text.",
             )
         text = json.dumps(told, ensure_ascii=False, indent=1)
-        (draft.folder / "funnel.json").write_text(text, encoding="utf-8")
+        (draft.folder / FUNNEL_FILES[0]).write_text(text, encoding="utf-8")
         page = funnel_page(f"Cleaning: {name}", told)
-        (draft.folder / FUNNEL_FILE).write_text(page, encoding="utf-8")
+        (draft.folder / FUNNEL_FILES[1]).write_text(page, encoding="utf-8")
         draft.metrics |= {
             "documents_in": funnel[0].documents_in,
             "bytes_in": funnel[0].bytes_in,
@@ -130,7 +130,7 @@ def clean(
         }
     return {
         "corpus": name,
-        "report": str(store.path(draft.artifact) / FUNNEL_FILE),
+        "report": str(store.path(draft.artifact) / FUNNEL_FILES[1]),
         **draft.artifact.metrics,
         "funnel": told,
     }

@@ -11,6 +11,7 @@ from langwright.progress import say
 from langwright.text.document import Document
 from langwright.text.reading import input as bounds
 from langwright.text.reading import plain
+from langwright.text.reading.archives import mediawiki, warc
 from langwright.text.reading.folder import files_of, unreadable
 from langwright.text.reading.input import Input
 from langwright.text.reading.packed import PACKED_SUFFIXES
@@ -18,7 +19,7 @@ from langwright.text.reading.rich.code import CODE_SUFFIXES
 from langwright.text.reading.rows import jsonl, jsonlist, parquet, table
 
 TEXT_SUFFIXES = (".txt", ".md", ".rst")
-STREAMED_SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", ".json", ".csv", ".tsv")
+STREAMED_SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", ".json", ".csv", ".tsv", ".warc", ".xml")
 """Of these a compressed file is read as well: `notes.txt.gz`."""
 RICH = {
     ".html": "html",
@@ -34,8 +35,8 @@ RICH = {
 SUFFIXES = (*STREAMED_SUFFIXES, ".parquet", *RICH)
 CORPUS_FILE = "documents.jsonl"
 """The one file of documents in a corpus artifact of the store."""
-FUNNEL_FILE = "funnel.html"
-"""The report beside it where the corpus was cleaned."""
+FUNNEL_FILES = ("funnel.json", "funnel.html")
+"""The report beside it where the corpus was cleaned, for programs and for people."""
 MANIFEST_FILE = "manifest.json"
 """The store's record of the artifact's files."""
 
@@ -56,8 +57,10 @@ def read_documents(path: Path | str) -> Iterator[Document]:
     - `.json`: a list of such objects, or one of them; the source is `name:number` where not given.
     - `.csv`, `.tsv`, `.parquet`: the same fields as columns, the source likewise; the names of a
       `.csv`'s columns are in its first row. Cells without text are skipped and reported.
-    - text, JSON, `.csv` and `.tsv` with `.gz`, `.bz2`, `.xz` or `.zst` behind: the same, unpacked
-      as it is read.
+    - `.warc`: the pages that were fetched, each with its address as source; `.xml`: the articles of
+      a MediaWiki's dump, such as Wikipedia's `pages-articles`.
+    - text, JSON, `.csv`, `.tsv`, `.warc` and `.xml` with `.gz`, `.bz2`, `.xz` or `.zst` behind: the
+      same, unpacked as it is read.
     - a folder: all such files below it, sorted by path; hidden ones are skipped, and so is a folder
       reached a second time through a symbolic link. Files of other kinds are reported, and so is
       each file or folder that cannot be read, with the reason: the rest goes on. Bad lines and rows
@@ -102,7 +105,7 @@ def _kinds() -> str:
 
 def _read_folder(folder: Path) -> Iterator[Document]:
     """A corpus of the store is as it must be; elsewhere a bad file does not stop the others."""
-    known = tuple(folder / name for name in (CORPUS_FILE, FUNNEL_FILE, MANIFEST_FILE))
+    known = tuple(folder / name for name in (CORPUS_FILE, *FUNNEL_FILES, MANIFEST_FILE))
     files = files_of(folder, known, _is_read)
     if files == [known[0]]:
         yield from _read_file(files[0], CORPUS_FILE)
@@ -157,6 +160,10 @@ def _documents(file: Input) -> Iterator[Document]:
         return jsonlist.read(file)
     if kind == ".parquet":
         return parquet.read(file)
+    if kind == ".warc":
+        return warc.read(file)
+    if kind == ".xml":
+        return mediawiki.read(file)
     return table.read(file, "\t" if kind == ".tsv" else ",")
 
 
