@@ -26,7 +26,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "family": "llama",
         "num_kv_heads": 4,
         "tie_embeddings": False,
-        "rms_norm_eps": 1e-5,
+        "norm_eps": 1e-5,
     },
     "llama, one kv head for all, narrow heads": {
         "family": "llama",
@@ -218,8 +218,8 @@ def test_fresh_weights_are_a_function_of_the_seed_and_each_block_an_identity(
         ({"hidden_size": 2**40}, "hidden_size"),
         ({"rope_theta": 0.0}, "rope_theta"),
         ({"rope_theta": float("nan")}, "rope_theta"),
-        ({"rms_norm_eps": float("inf")}, "rms_norm_eps"),
-        ({"family": "gpt2"}, "family"),
+        ({"norm_eps": float("inf")}, "norm_eps"),
+        ({"family": "mamba"}, "family"),
         ({"num_experts": 4}, "num_experts"),
     ],
 )

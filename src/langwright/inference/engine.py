@@ -157,7 +157,7 @@ class Engine:
         """Logits of the next token, [B, V]; rows of the table that are no token are ruled out."""
         module = self.bundle.module
         hidden = module.hidden(ids_BT, cache.rows(slots, ids_BT.shape[1]))
-        logits = module.lm_head(hidden[:, -1]).float()
+        logits = module.head(hidden[:, -1]).float()
         logits[:, self.bundle.tokenizer.vocab_size :] = float("-inf")
         return logits
 
@@ -192,7 +192,7 @@ class Engine:
         ids = self.prompt_ids(Request(text=text))
         module, tokenizer = self.bundle.module, self.bundle.tokenizer
         last_E = module.hidden(torch.tensor([ids]))[0, -1]
-        logits = module.lm_head(last_E)[: tokenizer.vocab_size].float()
+        logits = module.head(last_E)[: tokenizer.vocab_size].float()
         top = logits.log_softmax(-1).topk(min(k, logits.numel()))
         return [
             NextToken(index, tokenizer.decode([index]), float(torch.tensor(value).exp()), value)

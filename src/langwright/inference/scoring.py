@@ -52,7 +52,7 @@ def _logprobs(module: Decoder, ids_BT: Tensor) -> Tensor:
     parts = []
     # Row by row, so that the float32 logits of a large vocabulary never stand whole in memory.
     for hidden_TE, target_T in zip(hidden, ids_BT[:, 1:], strict=True):
-        logits = module.lm_head(hidden_TE).float()
+        logits = module.head(hidden_TE).float()
         chosen = logits.gather(-1, target_T[:, None])[:, 0]
         parts.append(chosen - logits.logsumexp(-1))
     return torch.stack(parts)

@@ -1,26 +1,30 @@
-"""The settings that shape a decoder, and the two families that are built from them."""
+"""The settings that shape a decoder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from langwright.config import Settings
-from langwright.errors import Unsupported
+from langwright.errors import Unsupported, suggest
+from langwright.model.families import FAMILIES, ConfigFile, Family
+from langwright.model.rope_scaling import RopeScaling
 
 Size = Annotated[int, Field(ge=1, lt=2**31)]
+Layers = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(max_length=65_536)]
 
 
 class Architecture(Settings):
-    """Shape of a decoder-only transformer, in Hugging Face's terms.
+    """Shape of a decoder-only transformer.
 
-    `llama` is RMSNorm, rotary positions, grouped-query attention and SwiGLU without biases
-    (Touvron et al. 2023); `qwen3` adds an RMSNorm over each query and key head before the
-    rotation (Qwen team 2025), which steadies training.
+    A family (see `families/`) fixes what its models have in common; what it leaves open may be
+    given. `sliding_layers` see the last `sliding_window` positions only, and turn by
+    `local_rope_theta` where that is given; `unrotated_layers` know no positions.
     """
 
-    family: Literal["llama", "qwen3"] = "qwen3"
+    family: str = "qwen3"
     vocab_size: Size
     hidden_size: Size
     intermediate_size: Size
@@ -29,115 +33,120 @@ class Architecture(Settings):
     num_kv_heads: Size
     head_dim: Size
     context_length: Size
+    positions: Literal["rotary", "learned"] = "rotary"
     rope_theta: float = Field(10_000.0, gt=0, allow_inf_nan=False)
-    rms_norm_eps: float = Field(1e-6, ge=0, allow_inf_nan=False)
+    rope_scaling: RopeScaling | None = None
+    local_rope_theta: float | None = Field(None, gt=0, allow_inf_nan=False)
+    sliding_window: Size | None = None
+    sliding_layers: Layers = ()
+    unrotated_layers: Layers = ()
+    norm: Literal["rms", "layer"] = "rms"
+    norm_eps: float = Field(1e-6, ge=0, allow_inf_nan=False)
+    norm_offset: float = Field(0.0, allow_inf_nan=False)
+    sandwich_norms: bool = False
+    qk_norm: bool = False
+    attention_scale: float | None = Field(None, gt=0, allow_inf_nan=False)
+    qkv_bias: bool = False
+    output_bias: bool = False
+    activation: Literal["silu", "gelu_tanh", "relu2"] = "silu"
+    gated: bool = True
+    mlp_bias: bool = False
+    scale_embeddings: bool = False
+    logit_softcap: float | None = Field(None, gt=0, allow_inf_nan=False)
     tie_embeddings: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_family(cls, values: Any) -> Any:
+        """What the family fixes is filled in, and may not be contradicted."""
+        if not isinstance(values, Mapping):
+            return values
+        name = values.get("family", cls.model_fields["family"].default)
+        family = FAMILIES.get(name) if isinstance(name, str) else None
+        if family is None:
+            raise ValueError(f"there is no family {name!r}; known are {', '.join(FAMILIES)}")
+        for key, only in family.settings.items():
+            if values.get(key, only) != only:
+                raise ValueError(f"{key} is {only!r} in the family {name}")
+        return {**values, **family.settings}
 
     @model_validator(mode="after")
     def _fits(self) -> Architecture:
         if self.num_heads % self.num_kv_heads:
             raise ValueError("num_heads must be a multiple of num_kv_heads")
-        if self.head_dim % 2:
+        if self.positions == "rotary" and self.head_dim % 2:
             raise ValueError("head_dim must be even for rotary positions")
+        if any(
+            layer >= self.num_layers for layer in (*self.sliding_layers, *self.unrotated_layers)
+        ):
+            raise ValueError("sliding_layers and unrotated_layers must be of the layers")
+        if self.sliding_layers and self.sliding_window is None:
+            raise ValueError("sliding_layers need a sliding_window")
+        scaling = self.rope_scaling
+        if scaling and scaling.kind != "linear" and scaling.original_context is None:
+            raise ValueError(f"rope_scaling {scaling.kind} needs original_context")
         return self
 
     @property
-    def qk_norm(self) -> bool:
-        return self.family == "qwen3"
+    def of(self) -> Family:
+        """The family itself."""
+        return FAMILIES[self.family]
+
+    def window(self, layer: int) -> int | None:
+        """How many positions a layer sees, its own among them; None for all."""
+        return self.sliding_window if layer in self.sliding_layers else None
+
+    @property
+    def matrices(self) -> int:
+        """Values of the matrices that each token is multiplied with, the head included."""
+        attention = self.hidden_size * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
+        feed_forward = (3 if self.gated else 2) * self.hidden_size * self.intermediate_size
+        return self.num_layers * (attention + feed_forward) + self.vocab_size * self.hidden_size
 
     @property
     def num_parameters(self) -> int:
         """Trainable values, a tied head counted once."""
-        attention = self.hidden_size * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
-        norms = 2 * self.hidden_size + (2 * self.head_dim if self.qk_norm else 0)
-        layer = attention + 3 * self.hidden_size * self.intermediate_size + norms
-        tables = self.vocab_size * self.hidden_size * (1 if self.tie_embeddings else 2)
-        return tables + self.num_layers * layer + self.hidden_size
+        queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        norm = self.hidden_size * (2 if self.norm == "layer" else 1)
+        layer = norm * (4 if self.sandwich_norms else 2)
+        layer += 2 * self.head_dim if self.qk_norm else 0
+        layer += queries + 2 * keys if self.qkv_bias else 0
+        layer += self.hidden_size if self.output_bias else 0
+        inner = self.intermediate_size * (2 if self.gated else 1)
+        layer += inner + self.hidden_size if self.mlp_bias else 0
+        tables = 0 if self.tie_embeddings else self.vocab_size * self.hidden_size
+        if self.positions == "learned":
+            tables += self.context_length * self.hidden_size
+        return self.matrices + tables + self.num_layers * layer + norm
 
     def flops_per_token(self, context: int) -> int:
         """Forward and backward FLOPs for one token at `context` (PaLM, appendix B): 6N + 12LTd,
-        N being the matrices a token is multiplied with, the head included, the table not."""
-        attention = self.hidden_size * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
-        matrices = self.num_layers * (attention + 3 * self.hidden_size * self.intermediate_size)
-        matrices += self.vocab_size * self.hidden_size
-        return 6 * matrices + 12 * self.num_layers * context * self.num_heads * self.head_dim
+        N being the matrices a token is multiplied with, the head included, the table not; a
+        layer with a window attends to no more than that."""
+        seen = sum(min(context, self.window(layer) or context) for layer in range(self.num_layers))
+        return 6 * self.matrices + 12 * seen * self.num_heads * self.head_dim
 
     def to_hugging_face(self) -> dict[str, Any]:
         """`config.json` as transformers reads it."""
-        name = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}[self.family]
         return {
-            "architectures": [name],
+            "architectures": [self.of.architecture],
             "model_type": self.family,
-            "vocab_size": self.vocab_size,
-            "hidden_size": self.hidden_size,
-            "intermediate_size": self.intermediate_size,
-            "num_hidden_layers": self.num_layers,
-            "num_attention_heads": self.num_heads,
-            "num_key_value_heads": self.num_kv_heads,
-            "head_dim": self.head_dim,
-            "max_position_embeddings": self.context_length,
-            "rope_theta": self.rope_theta,
-            "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
-            "rms_norm_eps": self.rms_norm_eps,
-            "tie_word_embeddings": self.tie_embeddings,
-            "hidden_act": "silu",
-            "attention_bias": False,
+            **self.of.write(self),
             "torch_dtype": "float32",
         }
 
     @classmethod
     def from_hugging_face(cls, config: dict[str, Any]) -> Architecture:
         """Read `config.json`; a field that would change the result is an error, not a guess."""
-        family = config.get("model_type")
-        if family not in ("llama", "qwen3"):
+        name = config.get("model_type")
+        family = FAMILIES.get(name) if isinstance(name, str) else None
+        if family is None:
             raise Unsupported(
-                f"The model family '{family}' is not built.", remedy="Known: llama, qwen3."
+                f"The model family '{name}' is not built.", remedy=suggest(str(name), FAMILIES)
             )
-        plain = {
-            "hidden_act": "silu",
-            "attention_bias": False,
-            "mlp_bias": False,
-            "rope_scaling": None,
-            "use_sliding_window": False,
-            "sliding_window": None,
-            "quantization_config": None,
-            "partial_rotary_factor": 1.0,
-        }
-        for field, only in plain.items():
-            if config.get(field, only) != only:
-                raise Unsupported(
-                    f"config.json has {field}={config[field]!r}; only {only!r} is built.",
-                    remedy="Use a model without it.",
-                )
-        rope = config.get("rope_parameters") or {}
-        known = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1.0}
-        if not isinstance(rope, dict) or any(
-            key != "rope_theta" and (key not in known or value != known[key])
-            for key, value in rope.items()
-        ):
-            raise Unsupported(
-                f"config.json has rope_parameters={rope!r}; only rope_type 'default' is built.",
-                remedy="Use a model without rope scaling.",
-            )
-        heads, width = config.get("num_attention_heads"), config.get("hidden_size")
-        if not isinstance(heads, int) or not isinstance(width, int) or heads < 1:
-            raise Unsupported(
-                f"config.json has num_attention_heads={heads!r} and hidden_size={width!r}.",
-                remedy="Give the folder of a complete model.",
-            )
-        theta = rope.get("rope_theta") or config.get("rope_theta")
-        values = {
-            "family": family,
-            "vocab_size": config.get("vocab_size"),
-            "hidden_size": width,
-            "intermediate_size": config.get("intermediate_size"),
-            "num_layers": config.get("num_hidden_layers"),
-            "num_heads": heads,
-            "num_kv_heads": config.get("num_key_value_heads", heads),
-            "head_dim": config.get("head_dim") or width // heads,
-            "context_length": config.get("max_position_embeddings"),
-            "rope_theta": theta,
-            "rms_norm_eps": config.get("rms_norm_eps"),
-            "tie_embeddings": config.get("tie_word_embeddings", False),
-        }
-        return cls.build({key: value for key, value in values.items() if value is not None})
+        fields = ConfigFile(config)
+        fields.must(quantization_config=None)
+        values = family.read(fields)
+        fields.finish()
+        given = {key: value for key, value in values.items() if value is not None}
+        return cls.build({"family": name, **given})

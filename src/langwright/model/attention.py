@@ -16,17 +16,44 @@ from langwright.model.norm import RMSNorm
 from langwright.model.rotary import rotate
 
 
-def attend(q_BHTD: Tensor, k_BHCD: Tensor, v_BHCD: Tensor, mask_TC: Tensor) -> Tensor:
+def attend(
+    q_BHTD: Tensor, k_BHCD: Tensor, v_BHCD: Tensor, mask_TC: Tensor, scale: float | None = None
+) -> Tensor:
     """The textbook's formula: softmax(q k^T / sqrt(D)) v, where the mask is true. [B, H, T, D].
 
     The model itself calls torch's fused kernel; a test holds the two equal.
     """
-    scores = q_BHTD @ k_BHCD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
+    scale = 1 / math.sqrt(q_BHTD.shape[-1]) if scale is None else scale
+    scores = q_BHTD @ k_BHCD.transpose(-1, -2) * scale
     weights = scores.masked_fill(~mask_TC, float("-inf")).softmax(dim=-1)
     return weights @ v_BHCD
 
 
-def attend_apart(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, lengths: Sequence[int]) -> Tensor:
+def window_mask(length: int, window: int, device: torch.device) -> Tensor:
+    """Which of `length` positions each sees: itself and the `window` - 1 before it. [T, T]."""
+    ones = torch.ones(length, length, dtype=torch.bool, device=device)
+    return ones.tril() & ones.triu(1 - window)
+
+
+def attend_causally(
+    q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, scale: float | None, window: int | None
+) -> Tensor:
+    """Each position sees itself and those before it, or the last `window` of them."""
+    length = q_BHTD.shape[2]
+    if window is None or window >= length:
+        return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True, scale=scale)
+    mask = window_mask(length, window, q_BHTD.device)
+    return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, attn_mask=mask, scale=scale)
+
+
+def attend_apart(
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    lengths: Sequence[int],
+    scale: float | None = None,
+    window: int | None = None,
+) -> Tensor:
     """Causal attention inside each document of packed rows, [B, H, T, D].
 
     `lengths` are those of the documents, row after row. Each is a call of the kernel of its own
@@ -44,7 +71,7 @@ def attend_apart(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, lengths: Sequen
     mixed = []
     for run, *parts in zip(runs, *cuts, strict=True):
         q, k, v = (part.unflatten(0, run[::-1]).transpose(1, 2) for part in parts)
-        one = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        one = attend_causally(q, k, v, scale, window)
         mixed.append(one.transpose(1, 2).flatten(0, 1))
     return torch.cat(mixed).to(kept).unflatten(0, (q_BHTD.shape[0], -1)).transpose(1, 2)
 
@@ -57,12 +84,15 @@ class Attention(nn.Module):
         self.layer, self.head_dim = layer, shape.head_dim
         self.groups = shape.num_heads // shape.num_kv_heads
         query, key = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
-        self.q_proj = nn.Linear(shape.hidden_size, query, bias=False)
-        self.k_proj = nn.Linear(shape.hidden_size, key, bias=False)
-        self.v_proj = nn.Linear(shape.hidden_size, key, bias=False)
-        self.o_proj = nn.Linear(query, shape.hidden_size, bias=False)
-        self.q_norm = RMSNorm(shape.head_dim, shape.rms_norm_eps) if shape.qk_norm else None
-        self.k_norm = RMSNorm(shape.head_dim, shape.rms_norm_eps) if shape.qk_norm else None
+        self.scale, self.window = shape.attention_scale, shape.window(layer)
+        self.rotates = shape.positions == "rotary" and layer not in shape.unrotated_layers
+        self.q_proj = nn.Linear(shape.hidden_size, query, bias=shape.qkv_bias)
+        self.k_proj = nn.Linear(shape.hidden_size, key, bias=shape.qkv_bias)
+        self.v_proj = nn.Linear(shape.hidden_size, key, bias=shape.qkv_bias)
+        self.o_proj = nn.Linear(query, shape.hidden_size, bias=shape.output_bias)
+        norm = (shape.head_dim, shape.norm_eps, shape.norm_offset)
+        self.q_norm = RMSNorm(*norm) if shape.qk_norm else None
+        self.k_norm = RMSNorm(*norm) if shape.qk_norm else None
 
     def forward(
         self,
@@ -76,18 +106,19 @@ class Attention(nn.Module):
         v_BTKD = self.v_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
         if self.q_norm is not None and self.k_norm is not None:
             q_BTHD, k_BTKD = self.q_norm(q_BTHD), self.k_norm(k_BTKD)
-        q = rotate(q_BTHD.transpose(1, 2), *turn)
-        k = rotate(k_BTKD.transpose(1, 2), *turn)
-        v = v_BTKD.transpose(1, 2)
+        q, k, v = (part.transpose(1, 2) for part in (q_BTHD, k_BTKD, v_BTKD))
+        if self.rotates:
+            q, k = rotate(q, *turn), rotate(k, *turn)
         if cache is not None:
             k, v = cache.update(self.layer, k, v)
         if self.groups > 1:
             k = torch.repeat_interleave(k, self.groups, dim=1)
             v = torch.repeat_interleave(v, self.groups, dim=1)
         if lengths is not None:
-            mixed = attend_apart(q, k, v, lengths)
+            mixed = attend_apart(q, k, v, lengths, self.scale, self.window)
         elif cache is None:
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            mixed = attend_causally(q, k, v, self.scale, self.window)
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=cache.mask_B1TC)
+            mask = cache.mask(self.window)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self.scale)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))

@@ -10,7 +10,6 @@ import torch
 from langwright.errors import BadInput
 from langwright.model.architecture import Architecture
 from langwright.model.decoder import Decoder
-from langwright.model.rotary import Rotary
 from langwright.tokens import ChatTemplate, Tokenizer
 
 
@@ -73,7 +72,7 @@ def decoder_from(shape: Architecture, weights: dict[str, torch.Tensor]) -> Decod
         raise BadInput(
             f"The model {problem}.", remedy="Fetch the model again, weights and settings together."
         )
-    module.rotary = Rotary(shape.head_dim, shape.rope_theta)
+    module.set_rotary()
     module.load_state_dict(weights, strict=False, assign=True)
     if shape.tie_embeddings:
         module.lm_head.weight = module.embed_tokens.weight

@@ -54,9 +54,19 @@ class CacheRows:
         self.positions_BT = starts[:, None] + torch.arange(num_new)
         self._end = int(self.positions_BT.max()) + 1
         assert self._end <= cache.length, "the engine admits no sequence longer than its slot"
-        # Query at position p sees keys 0..p of its own slot. Not torch's `is_causal`, which
-        # aligns the triangle top-left and so hides the past when there is a cache.
-        self.mask_B1TC = (torch.arange(self._end) <= self.positions_BT[..., None])[:, None]
+        self._masks: dict[int | None, Tensor] = {}
+
+    def mask(self, window: int | None) -> Tensor:
+        """Which keys each query sees, [B, 1, T, C]: at position p those of 0..p of its own slot, or
+        the last `window` of them. Not torch's `is_causal`, which aligns the triangle top-left and
+        so hides the past when there is a cache."""
+        if window not in self._masks:
+            keys, queries = torch.arange(self._end), self.positions_BT[..., None]
+            seen = keys <= queries
+            self._masks[window] = (seen if window is None else seen & (keys > queries - window))[
+                :, None
+            ]
+        return self._masks[window]
 
     def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new keys and values; return all in sight, [B, K, C, D]."""

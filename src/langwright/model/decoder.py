@@ -10,29 +10,40 @@ from torch import Tensor, nn
 from langwright.model.architecture import Architecture
 from langwright.model.attention import Attention
 from langwright.model.cache import CacheRows
-from langwright.model.mlp import SwiGLU
-from langwright.model.norm import RMSNorm
+from langwright.model.mlp import FeedForward
+from langwright.model.norm import norm_of
 from langwright.model.rotary import Rotary
+
+Turn = tuple[Tensor, Tensor]
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each on a normalised copy of the residual stream."""
+    """Attention, then feed-forward, each on a normalised copy of the residual stream; with
+    sandwich norms what each adds is normalised as well."""
 
     def __init__(self, shape: Architecture, layer: int) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        self.input_layernorm = norm_of(shape)
         self.self_attn = Attention(shape, layer)
-        self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
-        self.mlp = SwiGLU(shape)
+        self.post_attention_layernorm = norm_of(shape)
+        self.sandwich = shape.sandwich_norms
+        if self.sandwich:
+            self.pre_feedforward_layernorm = norm_of(shape)
+            self.post_feedforward_layernorm = norm_of(shape)
+        self.mlp = FeedForward(shape)
 
     def forward(
         self,
         x: Tensor,
-        turn: tuple[Tensor, Tensor],
+        turn: Turn,
         cache: CacheRows | None,
         lengths: Sequence[int] | None = None,
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), turn, cache, lengths)
+        mixed = self.self_attn(self.input_layernorm(x), turn, cache, lengths)
+        if self.sandwich:
+            x = x + self.post_attention_layernorm(mixed)
+            return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
+        x = x + mixed
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -48,11 +59,21 @@ class Decoder(nn.Module):
         self.shape = shape
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
         self.layers = nn.ModuleList(Block(shape, layer) for layer in range(shape.num_layers))
-        self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps)
+        if shape.positions == "learned":
+            self.embed_positions = nn.Embedding(shape.context_length, shape.hidden_size)
+        self.norm = norm_of(shape)
         self.lm_head = nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
         if shape.tie_embeddings:
             self.lm_head.weight = self.embed_tokens.weight
-        self.rotary = Rotary(shape.head_dim, shape.rope_theta)
+        self.set_rotary()
+
+    def set_rotary(self) -> None:
+        """Compute the tables of rotary positions, which no file holds."""
+        shape = self.shape
+        if shape.positions == "rotary":
+            self.rotary = Rotary(shape.head_dim, shape.rope_theta, shape.rope_scaling)
+        if shape.local_rope_theta is not None:
+            self.local_rotary = Rotary(shape.head_dim, shape.local_rope_theta)
 
     def initialise(self, seed: int) -> None:
         """Fresh weights: normal with deviation 1/sqrt(inputs); the projections that write to the
@@ -61,10 +82,12 @@ class Decoder(nn.Module):
         for name, weight in self.named_parameters():
             with torch.no_grad():
                 if weight.dim() == 1:
-                    weight.fill_(1.0)
+                    # A bias of nothing, a norm of one (which some tell as the difference from it).
+                    norm = 1.0 - self.shape.norm_offset
+                    weight.fill_(0.0 if name.endswith(".bias") else norm)
                 elif name.endswith(("o_proj.weight", "down_proj.weight")):
                     weight.zero_()
-                elif name == "embed_tokens.weight":
+                elif name in ("embed_tokens.weight", "embed_positions.weight"):
                     # A tied table serves as the head too: at 0.02 the first logits stay near zero.
                     weight.normal_(0.0, 0.02, generator=generator)
                 else:
@@ -89,14 +112,33 @@ class Decoder(nn.Module):
             positions = torch.cat(parts).view_as(ids_BT)
         else:
             positions = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
-        turn = self.rotary(positions)
         x = self.embed_tokens(ids_BT)
-        for block in self.layers:
-            x = block(x, turn, cache, lengths)
+        if self.shape.scale_embeddings:
+            x = x * torch.tensor(self.shape.hidden_size**0.5, dtype=x.dtype)
+        if self.shape.positions == "learned":
+            x = x + self.embed_positions(positions)
+        turns = self._turns(positions)
+        for layer, block in enumerate(self.layers):
+            x = block(x, turns[self.shape.window(layer) is not None], cache, lengths)
         if cache is not None:
             cache.advance()
         return self.norm(x)
 
+    def _turns(self, positions_BT: Tensor) -> tuple[Turn, Turn]:
+        """Rotations for layers that see all, and for those with a window."""
+        if self.shape.positions != "rotary":
+            none = torch.empty(0), torch.empty(0)
+            return none, none
+        far = self.rotary(positions_BT)
+        near = far if self.shape.local_rope_theta is None else self.local_rotary(positions_BT)
+        return far, near
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits of the residual stream that `hidden` gives."""
+        logits = self.lm_head(hidden)
+        cap = self.shape.logit_softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
     def forward(self, ids_BT: Tensor, cache: CacheRows | None = None) -> Tensor:
         """Logits [B, T, V]; with a cache, the tokens follow those that its slots hold."""
-        return self.lm_head(self.hidden(ids_BT, cache))
+        return self.head(self.hidden(ids_BT, cache))

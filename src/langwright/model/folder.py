@@ -20,11 +20,12 @@ from langwright.tokens import ChatTemplate, read_tokenizer
 
 def save_folder(folder: Path, model: ModelBundle) -> None:
     """Write config.json, model.safetensors (float32), the tokenizer and the chat template."""
+    shape = model.module.shape
     weights = {
-        _their_name(name): parameter.detach().float().contiguous()
+        name: parameter.detach().float().contiguous()
         for name, parameter in model.module.named_parameters()
     }
-    write_tensors(folder / "model.safetensors", weights)
+    write_tensors(folder / "model.safetensors", shape.of.to_theirs(weights, shape))
     model.tokenizer.save(folder / "tokenizer.json")
     ends = sorted(model.end_ids)
     _write(folder / "config.json", model.module.shape.to_hugging_face() | {"eos_token_id": ends})
@@ -56,7 +57,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def load_folder(folder: Path) -> ModelBundle:
-    """Read a llama or qwen3 folder. No code from the folder is run."""
+    """Read the folder of a model of the known families. No code from it is run."""
     if not (folder / "config.json").is_file():
         raise NotFound(
             f"{folder} holds no model: there is no config.json.",
@@ -87,7 +88,7 @@ def load_folder(folder: Path) -> ModelBundle:
     if isinstance(source, str):
         names = (_name(described.get("bos_token")), _name(described.get("eos_token")))
         template = ChatTemplate(source, tokenizer, *names)
-    module = decoder_from(shape, _load_weights(folder))
+    module = decoder_from(shape, shape.of.to_ours(_load_weights(folder), shape))
     return ModelBundle(module, tokenizer, template, frozenset(ends), own.get("start_id"))
 
 
@@ -106,15 +107,7 @@ def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
             raise Damaged(
                 f"{file} cannot be read: {error}.", remedy="Fetch the model again."
             ) from None
-    return {_our_name(name): values.float() for name, values in weights.items()}
-
-
-def _their_name(name: str) -> str:
-    return name if name.startswith("lm_head.") else f"model.{name}"
-
-
-def _our_name(name: str) -> str:
-    return name.removeprefix("model.")
+    return {name: values.float() for name, values in weights.items()}
 
 
 def _name(token: Any) -> str:

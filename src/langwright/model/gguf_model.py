@@ -9,50 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from langwright.errors import BadInput, Damaged, Unsupported
+from langwright.errors import BadInput, Damaged
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from
+from langwright.model.families.gguf_names import ARCHITECTURES
 from langwright.model.gguf_file import GGUFFile
+from langwright.model.gguf_settings import architecture
 from langwright.tokens import ChatTemplate, Tokenizer, tokenizer_from_gguf
-
-# llama.cpp's name of a part -> ours; `blk.N.` becomes `layers.N.`.
-NAMES = {
-    "token_embd": "embed_tokens",
-    "output_norm": "norm",
-    "output": "lm_head",
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 
 
 def load_gguf(path: Path) -> ModelBundle:
-    """Read a llama or qwen3 GGUF, dequantised to float32, with its tokenizer and template."""
+    """Read a GGUF file of a known family, dequantised to float32, with tokenizer and template."""
     file = GGUFFile(path)
-    shape = _architecture(file)
+    shape = architecture(file)
     tokenizer = tokenizer_from_gguf(file.fields)
-    weights: dict[str, torch.Tensor] = {}
-    for name in file:
-        ours = _our_name(name)
-        if ours is None:
-            raise BadInput(
-                f"{path} has the tensor '{name}', which the family {shape.family} does not know.",
-                remedy="Fetch the model again, or use another.",
-            )
-        values = file.tensor(name)
-        if shape.family == "llama" and name.endswith(("attn_q.weight", "attn_k.weight")):
-            heads = shape.num_heads if name.endswith("attn_q.weight") else shape.num_kv_heads
-            values = _unpermute(file, name, values, heads)
-        weights[ours] = torch.from_numpy(values)
-    module = decoder_from(shape, weights)
+    module = decoder_from(shape, _weights(file, shape))
     fields, licence = file.fields, file.fields.get("general.license")
     ends = (_token_id(file, key) for key in ("eos", "eot", "eom"))
     return ModelBundle(
@@ -65,66 +36,34 @@ def load_gguf(path: Path) -> ModelBundle:
     )
 
 
-def _architecture(file: GGUFFile) -> Architecture:
-    fields = file.fields
-    family = fields.get("general.architecture")
-    if family not in ("llama", "qwen3"):
-        raise Unsupported(
-            f"{file.path} holds the family '{family}', which is not built.",
-            remedy="Known: llama, qwen3.",
-        )
-    scaled = fields.get(f"{family}.rope.scaling.type", "none") != "none"
-    scaled |= fields.get(f"{family}.rope.scale_linear", 1.0) != 1.0
-    if scaled or "rope_freqs.weight" in file.tensors:
-        raise Unsupported(
-            f"{file.path} asks for rope scaling, which is not built.",
-            remedy="Use a model without it.",
-        )
-    try:
-        heads = fields[f"{family}.attention.head_count"]
-        width = fields[f"{family}.embedding_length"]
-        table = file.tensors["token_embd.weight"]
-        head_dim = fields.get(f"{family}.attention.key_length", width // heads)
-        for field, only in (
-            ("rope.dimension_count", head_dim),
-            ("attention.value_length", head_dim),
-            ("attention.sliding_window", 0),
-            ("expert_count", 0),
-        ):
-            if fields.get(f"{family}.{field}", only) != only:
-                raise Unsupported(
-                    f"{file.path} has {family}.{field} = {fields[f'{family}.{field}']}; only "
-                    f"{only} is built.",
-                    remedy="Use a model without it.",
-                )
-        return Architecture.build(
-            {
-                "family": family,
-                "vocab_size": table.shape[0],
-                "hidden_size": width,
-                "intermediate_size": fields[f"{family}.feed_forward_length"],
-                "num_layers": fields[f"{family}.block_count"],
-                "num_heads": heads,
-                "num_kv_heads": fields.get(f"{family}.attention.head_count_kv", heads),
-                "head_dim": head_dim,
-                "context_length": fields[f"{family}.context_length"],
-                "rope_theta": fields.get(f"{family}.rope.freq_base", 10_000.0),
-                "rms_norm_eps": fields[f"{family}.attention.layer_norm_rms_epsilon"],
-                "tie_embeddings": "output.weight" not in file.tensors,
-            }
-        )
-    except (KeyError, ZeroDivisionError, TypeError, IndexError) as error:
-        raise Damaged(
-            f"{file.path} lacks a setting: {error}.", remedy="Fetch the file again."
-        ) from None
-
-
-def _our_name(name: str) -> str | None:
-    match = re.fullmatch(r"(?:blk\.([0-9]+)\.)?(\w+)\.weight", name)
-    if match is None or match[2] not in NAMES:
-        return None
-    prefix = f"layers.{match[1]}." if match[1] else ""
-    return f"{prefix}{NAMES[match[2]]}.weight"
+def _weights(file: GGUFFile, shape: Architecture) -> dict[str, torch.Tensor]:
+    """The tensors by our names, in our layout."""
+    known = ARCHITECTURES[file.fields["general.architecture"]]
+    weights: dict[str, torch.Tensor] = {}
+    for name in file:
+        if name == "rope_freqs.weight":  # said by the settings
+            continue
+        match = re.fullmatch(r"(?:blk\.([0-9]+)\.)?(\w+)\.(weight|bias)", name)
+        if match is None or match[2] not in known.names:
+            raise BadInput(
+                f"{file.path} has the tensor '{name}', which the family {shape.family} does not"
+                " know.",
+                remedy="Fetch the model again, or use another.",
+            )
+        layer = f"layers.{match[1]}." if match[1] else ""
+        ours = f"{layer}{known.names[match[2]]}.{match[3]}"
+        values = file.tensor(name)
+        if known.neighbours and match[2] in ("attn_q", "attn_k"):
+            heads = shape.num_heads if match[2] == "attn_q" else shape.num_kv_heads
+            values = _unpermute(file, name, values, heads)
+        if shape.norm_offset and ours.endswith("norm.weight"):
+            values = values - np.float32(shape.norm_offset)  # llama.cpp holds them whole
+        if match[2] == "attn_qkv":
+            for part, one in zip("qkv", np.split(values, 3), strict=True):
+                weights[ours.replace("qkv", f"{part}_proj")] = torch.from_numpy(one.copy())
+        else:
+            weights[ours] = torch.from_numpy(values)
+    return weights
 
 
 def _unpermute(

@@ -1,4 +1,4 @@
-"""The feed-forward part of a block: SwiGLU (Shazeer 2020)."""
+"""The feed-forward part of a block."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
 
+ACTIVATIONS = {
+    "silu": F.silu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu2": lambda x: F.relu(x).square(),
+}
 
-class SwiGLU(nn.Module):
-    """down(silu(gate(x)) * up(x))"""
+
+class FeedForward(nn.Module):
+    """down(act(gate(x)) * up(x)), SwiGLU or GeGLU (Shazeer 2020); without a gate
+    down(act(up(x)))."""
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=False)
+        width, inner, bias = shape.hidden_size, shape.intermediate_size, shape.mlp_bias
+        self.act = ACTIVATIONS[shape.activation]
+        self.gate_proj = nn.Linear(width, inner, bias=bias) if shape.gated else None
+        self.up_proj = nn.Linear(width, inner, bias=bias)
+        self.down_proj = nn.Linear(inner, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        if self.gate_proj is None:
+            return self.down_proj(self.act(self.up_proj(x)))
+        return self.down_proj(self.act(self.gate_proj(x)) * self.up_proj(x))

@@ -91,5 +91,5 @@ def next_token_loss(module: nn.Module, batch: MicroBatch) -> Tensor:
     # The head is applied only where something is learnt: the logits are the largest tensor.
     hidden = module.hidden(batch.ids_BT, lengths=batch.lengths)
     hidden = hidden.flatten(0, 1) if bool(learn.all()) else hidden[learn]
-    logits = module.lm_head(hidden).float()
+    logits = module.head(hidden).float()
     return F.cross_entropy(logits, batch.targets_BT[learn], reduction="sum")
