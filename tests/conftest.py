@@ -39,25 +39,33 @@ def data() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="session")
-def smollm2_path() -> Path:
-    """SmolLM2's GGUF file: from the user's own store where it is there, else from a home that
-    the tests keep between runs. The user's own store is only read."""
-    name = "smollm2-135m-instruct"
+def pulled(name: str) -> Path:
+    """The folder of a built-in model: from the user's own store where it is there, else from a
+    home that the tests keep between runs. The user's own store is only read."""
     kept = platformdirs.user_cache_path("langwright-tests", appauthor=False)
     for folder in (own_home(), kept):
         if folder.is_dir():
             try:
                 store = Store(folder)
-                return store.path(store.get(name)) / "model.gguf"
+                return store.path(store.get(name))
             except LangwrightError:
                 continue
     kept.mkdir(parents=True, exist_ok=True)
     store = Store(kept)
     try:
-        return store.path(pull(name, store=store)) / "model.gguf"
+        return store.path(pull(name, store=store))
     except NetworkMissing as error:
-        pytest.skip(f"SmolLM2 is not in the store and cannot be fetched: {error}")
+        pytest.skip(f"{name} is not in the store and cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    return pulled("smollm2-135m-instruct") / "model.gguf"
+
+
+@pytest.fixture(scope="session")
+def minilm_path() -> Path:
+    return pulled("minilm")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 
@@ -11,6 +13,8 @@ from langwright.errors import BadInput
 from langwright.model.architecture import Architecture
 from langwright.model.decoder import Decoder
 from langwright.tokens import ChatTemplate, Tokenizer
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 @dataclass
@@ -40,14 +44,23 @@ class ModelBundle:
 
 
 def decoder_from(shape: Architecture, weights: dict[str, torch.Tensor]) -> Decoder:
-    """A decoder that holds `weights` (our names) without a second copy.
+    """A decoder that holds `weights` (our names) without a second copy; raises as `filled`."""
+    if shape.tie_embeddings:
+        weights.pop("lm_head.weight", None)
+    module = filled(lambda: Decoder(shape), weights, shape.num_layers)
+    module.set_rotary()
+    if shape.tie_embeddings:
+        module.lm_head.weight = module.embed_tokens.weight
+    return module
+
+
+def filled(build: Callable[[], M], weights: dict[str, torch.Tensor], num_layers: int) -> M:
+    """The module that `build` makes, holding `weights` without a second copy.
 
     Raises `BadInput` naming the first tensor that is missing, unknown, of another shape, or
     holds values that are not numbers.
     """
-    if shape.tie_embeddings:
-        weights.pop("lm_head.weight", None)
-    module = _skeleton(shape, len(weights))
+    module = _skeleton(build, num_layers, len(weights))
     expected = dict(module.named_parameters()) if module else {}
     missing, unknown = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     problem = None
@@ -72,21 +85,18 @@ def decoder_from(shape: Architecture, weights: dict[str, torch.Tensor]) -> Decod
         raise BadInput(
             f"The model {problem}.", remedy="Fetch the model again, weights and settings together."
         )
-    module.set_rotary()
     module.load_state_dict(weights, strict=False, assign=True)
-    if shape.tie_embeddings:
-        module.lm_head.weight = module.embed_tokens.weight
     return module.requires_grad_(False).eval()
 
 
-def _skeleton(shape: Architecture, num_tensors: int) -> Decoder | None:
-    """A decoder without values; None where the settings are too large to be this model's: a
+def _skeleton(build: Callable[[], M], num_layers: int, num_tensors: int) -> M | None:
+    """A module without values; None where the settings are too large to be this model's: a
     damaged file must not make us build millions of layers."""
-    if shape.num_layers > num_tensors:
+    if num_layers > num_tensors:
         return None
     try:
         with torch.device("meta"):
-            return Decoder(shape)
+            return build()
     except RuntimeError:  # a tensor larger than any address
         return None
 

@@ -63,18 +63,18 @@ def load_folder(folder: Path) -> ModelBundle:
             f"{folder} holds no model: there is no config.json.",
             remedy="Give a model's folder, a GGUF file or a name from `langwright list`.",
         )
-    shape = Architecture.from_hugging_face(_read(folder / "config.json"))
+    shape = Architecture.from_hugging_face(read_json(folder / "config.json"))
     tokenizer = read_tokenizer(folder / "tokenizer.json")
-    own = _read(folder / "langwright.json") if (folder / "langwright.json").is_file() else {}
+    own = read_json(folder / "langwright.json") if (folder / "langwright.json").is_file() else {}
     expected = own.get("tokenizer_fingerprint")
     if expected is not None and expected != tokenizer.fingerprint:
         raise BadInput(
             f"The tokenizer in {folder} is not the one that this model was trained with.",
             remedy="Put the model's own tokenizer.json back.",
         )
-    described = _read_if_there(folder / "tokenizer_config.json")
-    generation = _read_if_there(folder / "generation_config.json")
-    ends = generation.get("eos_token_id", _read(folder / "config.json").get("eos_token_id"))
+    described = read_json_if_there(folder / "tokenizer_config.json")
+    generation = read_json_if_there(folder / "generation_config.json")
+    ends = generation.get("eos_token_id", read_json(folder / "config.json").get("eos_token_id"))
     ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
     if not all(type(end) is int and 0 <= end < tokenizer.vocab_size for end in ends):
         raise Damaged(
@@ -88,11 +88,12 @@ def load_folder(folder: Path) -> ModelBundle:
     if isinstance(source, str):
         names = (_name(described.get("bos_token")), _name(described.get("eos_token")))
         template = ChatTemplate(source, tokenizer, *names)
-    module = decoder_from(shape, shape.of.to_ours(_load_weights(folder), shape))
+    module = decoder_from(shape, shape.of.to_ours(load_weights(folder), shape))
     return ModelBundle(module, tokenizer, template, frozenset(ends), own.get("start_id"))
 
 
-def _load_weights(folder: Path) -> dict[str, torch.Tensor]:
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a folder's safetensors files in float32; raises `NotFound` or `Damaged`."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise NotFound(
@@ -119,11 +120,13 @@ def _write(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _read_if_there(path: Path) -> dict[str, Any]:
-    return _read(path) if path.is_file() else {}
+def read_json_if_there(path: Path) -> dict[str, Any]:
+    """The same, or nothing."""
+    return read_json(path) if path.is_file() else {}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises `Damaged`."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

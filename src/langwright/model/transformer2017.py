@@ -8,7 +8,8 @@ source, target and output, scaled by the root of the width.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 from pydantic import Field, model_validator
@@ -43,6 +44,19 @@ class Shape2017(Settings):
         if len(marks) < 3 or not all(0 <= mark < self.vocab_size for mark in marks):
             raise ValueError("pad_id, start_id and end_id must be three ids of the vocabulary")
         return self
+
+
+class LayerShape(Protocol):
+    """What a layer needs to know."""
+
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def intermediate_size(self) -> int: ...
+    @property
+    def num_heads(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
 
 
 class Attended(NamedTuple):
@@ -80,25 +94,28 @@ class MultiHead(nn.Module):
 
 
 class FeedForward2017(nn.Module):
-    """max(0, x W1 + b1) W2 + b2 (section 3.3)."""
+    """max(0, x W1 + b1) W2 + b2 (section 3.3); or another function than max."""
 
-    def __init__(self, shape: Shape2017) -> None:
+    def __init__(self, shape: LayerShape, act: Callable[[Tensor], Tensor] = F.relu) -> None:
         super().__init__()
+        self.act = act
         self.up_proj = nn.Linear(shape.hidden_size, shape.intermediate_size)
         self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.relu(self.up_proj(x)))
+        return self.down_proj(self.act(self.up_proj(x)))
 
 
 class EncoderLayer(nn.Module):
     """norm(x + part(x)), twice."""
 
-    def __init__(self, shape: Shape2017) -> None:
+    def __init__(
+        self, shape: LayerShape, act: Callable[[Tensor], Tensor] = F.relu, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         self.self_attn = MultiHead(shape.hidden_size, shape.num_heads)
-        self.mlp = FeedForward2017(shape)
-        self.norms = nn.ModuleList(nn.LayerNorm(shape.hidden_size) for _ in range(2))
+        self.mlp = FeedForward2017(shape, act)
+        self.norms = nn.ModuleList(nn.LayerNorm(shape.hidden_size, eps) for _ in range(2))
         self.drop = nn.Dropout(shape.dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
