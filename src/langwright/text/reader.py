@@ -117,17 +117,18 @@ def _read_folder(folder: Path) -> Iterator[Document]:
         )
     found, skipped = False, 0
     for file in files:
+        begun = False
         try:
             name = file.relative_to(folder).as_posix()
             for document in _read_file(file, name, lenient=True):
-                found = True
+                found = begun = True
                 yield document
         except BadInput as error:
             skipped += 1
             if skipped <= _SKIPS_SHOWN:
-                say(f"skipped: {error.message}")
+                say(f"{'read in part' if begun else 'skipped'}: {error.message}")
     if skipped > _SKIPS_SHOWN:
-        say(f"skipped {skipped - _SKIPS_SHOWN} more files that cannot be read")
+        say(f"skipped {skipped - _SKIPS_SHOWN} more files that cannot be read, whole or in part")
     if not found:
         raise BadInput(f"The folder {folder} holds no readable text.", remedy="Give another.")
 

@@ -127,12 +127,36 @@ def test_a_parquet_table_without_texts_or_cut_short(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no column 'text' or 'content', only 'number'"):
         list(read_documents(file))
     write_parquet(file, text=[1, 2])
-    with pytest.raises(BadInput, match="row 1: 'text' is not a string"):
+    with pytest.raises(BadInput, match="the column 'text' holds int64, not strings"):
         list(read_documents(file))
     write_parquet(file, text=["x" * 100_000])
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(BadInput, match="cannot be read as Parquet"):
         list(read_documents(file))
+
+
+def test_a_text_that_is_said_again_in_each_row_is_held_once(tmp_path: Path) -> None:
+    """A bomb: kilobytes of file that would be gigabytes of text."""
+    once = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 500, pyarrow.int32()), pyarrow.array(["x" * 5_000_000])
+    )
+    write_parquet(tmp_path / "a.parquet", text=once)
+    assert (tmp_path / "a.parquet").stat().st_size < 300_000
+    before = pyarrow.total_allocated_bytes()
+    most = 0
+    for document in read_documents(tmp_path / "a.parquet"):
+        assert len(document.text) == 5_000_000
+        most = max(most, pyarrow.total_allocated_bytes() - before)
+    assert most < 100_000_000
+
+
+def test_a_row_of_parquet_that_is_not_utf_8_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = pyarrow.array([b"One.", b"caf\xe9", b"Two."]).view(pyarrow.string())
+    write_parquet(tmp_path / "a.parquet", text=raw)
+    assert [one.text for one in read_documents(tmp_path)] == ["One.", "Two."]
+    assert "row 2: it is not UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

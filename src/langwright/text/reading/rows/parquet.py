@@ -7,6 +7,7 @@ from typing import Any
 
 from langwright.errors import BadInput, Unsupported
 from langwright.text.document import Document
+from langwright.text.reading import input as bounds
 from langwright.text.reading.input import Input
 from langwright.text.reading.rows.row import FIELDS, documents, text_column
 
@@ -28,17 +29,52 @@ def _rows(file: Input) -> Iterator[tuple[int, Any]]:
             remedy="Install it: `pip install 'langwright[text]'`.",
         ) from None
     try:
-        # Pages are taken from the file as they are needed, not whole row groups ahead.
-        with parquet.ParquetFile(file.path, buffer_size=2**20, pre_buffer=False) as table:
-            names = table.schema_arrow.names
-            text = text_column(file, names)
-            columns = [name for name in FIELDS if name in names and name != "content"]
+        with parquet.ParquetFile(file.path) as table:
+            text, columns = _columns(file, table.schema_arrow)
+        # Texts stay in their dictionary until they are taken: a few kilobytes of file could
+        # otherwise say "the same 100 MB" in each row. Pages are read as they are needed.
+        with parquet.ParquetFile(
+            file.path, read_dictionary=columns, buffer_size=2**20, pre_buffer=False
+        ) as table:
             number = 0
-            for batch in table.iter_batches(_BATCH_ROWS, columns=list({*columns, text})):
-                for row in batch.to_pylist():
+            for batch in table.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
+                for place in range(batch.num_rows):
                     number += 1
-                    yield number, {**row, text: "" if row[text] is None else row[text]}
+                    yield number, _row(file, batch, place, number, text)
     except (pyarrow.ArrowException, OSError) as error:
         raise BadInput(
             f"{file} cannot be read as Parquet: {error}.", remedy="Get a sound copy of it."
         ) from None
+
+
+def _columns(file: Input, schema: Any) -> tuple[str, list[str]]:
+    """The column of the texts, and all that are read; each must hold strings."""
+    from pyarrow import types
+
+    text = text_column(file, schema.names)
+    columns = [text] + [name for name in FIELDS[2:] if name in schema.names]
+    for name in columns:
+        kind = schema.field(name).type
+        plain = kind.value_type if types.is_dictionary(kind) else kind
+        kinds = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+        if not any(is_string(plain) for is_string in kinds):
+            raise BadInput(
+                f"{file}: the column '{name}' holds {kind}, not strings.",
+                remedy="Write it as strings, or name it otherwise.",
+            )
+    return text, columns
+
+
+def _row(file: Input, batch: Any, place: int, number: int, text: str) -> Any:
+    try:
+        row = {name: batch[name][place].as_py() for name in batch.schema.names}
+    except UnicodeDecodeError as error:
+        return BadInput(
+            f"{file}, row {number}: it is not UTF-8: {error.reason}.", remedy="Write it as UTF-8."
+        )
+    if len(row[text] or "") > bounds.MAX_DOCUMENT_BYTES:
+        return BadInput(
+            f"{file}, row {number}: it is longer than {bounds.MAX_DOCUMENT_BYTES:,} characters.",
+            remedy="Cut it into several documents.",
+        )
+    return {**row, text: row[text] or ""}
