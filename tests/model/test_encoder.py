@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from langwright.errors import BadInput, Unsupported
+from langwright.errors import BadInput, Damaged, Unsupported
 from langwright.model.bert import Bert, BertShape, bert_weights
 from langwright.model.bundle import filled
 from langwright.model.encoder import load_encoder
@@ -20,6 +20,7 @@ SIZES = {
 }  # fmt: skip
 
 
+UPWARDS = '[{"type": "a.Transformer"}, {"type": "a.Pooling", "path": "../1_Pooling"}]'
 WIDER = transformers.BertConfig(**SIZES | {"hidden_size": 52})
 
 
@@ -98,6 +99,9 @@ def test_long_texts_are_cut_and_neighbours_change_nothing(folder: Path) -> None:
         ("modules.json", '[{"type": "a.Transformer"}, {"type": "a.Dense"}]', Unsupported),
         ("config.json", json.dumps(transformers.LlamaConfig().to_dict()), Unsupported),
         ("config.json", json.dumps(WIDER.to_dict()), BadInput),
+        ("modules.json", '{"type": "a.Transformer"}', Damaged),
+        ("modules.json", "[[", Damaged),
+        ("modules.json", UPWARDS, Damaged),
     ],
 )  # fmt: skip
 def test_folders_of_other_things_are_refused(

@@ -243,3 +243,13 @@ def test_a_family_may_not_be_contradicted() -> None:
     ):
         with pytest.raises(LangwrightError):
             Architecture.build({**sizes, **wrong})
+
+
+def test_scaled_positions_of_a_window_are_refused_not_dropped() -> None:
+    config = transformers.Gemma3TextConfig(
+        **SIZES, sliding_window=5, layer_types=WINDOWS, head_dim=16
+    ).to_dict()
+    Architecture.from_hugging_face(config)
+    config["rope_parameters"]["sliding_attention"] |= {"rope_type": "linear", "factor": 2.0}
+    with pytest.raises(Unsupported, match="window"):
+        Architecture.from_hugging_face(config)

@@ -298,3 +298,25 @@ def test_scores_and_unknowns_that_do_not_fit_are_refused(field: str, value: obje
     }
     with pytest.raises(LangwrightError):
         tokenizer_from_gguf(fields | {f"tokenizer.ggml.{field}": value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("precompiled_charsmap", "abc"),
+        ("precompiled_charsmap", [1.5]),
+        ("precompiled_charsmap", [1, 2, 3]),
+        ("scores", [0.0, float("nan"), -1.0]),
+        ("unknown_token_id", -1),
+        ("token_type", [1, 1, "a"]),
+    ],
+)
+def test_hostile_fields_of_a_unigram_are_damage_not_a_fault(field: str, value: object) -> None:
+    fields = {
+        "tokenizer.ggml.model": "t5",
+        "tokenizer.ggml.tokens": ["a", "b", "ab"],
+        "tokenizer.ggml.scores": [0.0, 0.0, -1.0],
+    }
+    tokenizer_from_gguf(fields)
+    with pytest.raises(LangwrightError):
+        tokenizer_from_gguf(fields | {f"tokenizer.ggml.{field}": value})

@@ -16,17 +16,19 @@ from langwright.model.norm import RMSNorm
 from langwright.model.rotary import rotate
 
 
-def attend(
-    q_BHTD: Tensor, k_BHCD: Tensor, v_BHCD: Tensor, mask_TC: Tensor, scale: float | None = None
-) -> Tensor:
-    """The textbook's formula: softmax(q k^T / sqrt(D)) v, where the mask is true. [B, H, T, D].
+def attention_weights(q_BHTD: Tensor, k_BHCD: Tensor, mask_TC: Tensor) -> Tensor:
+    """How much each query looks at each key, where the mask is true: softmax(q k^T / sqrt(D)).
+    [B, H, T, C]."""
+    scores = q_BHTD @ k_BHCD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
+    return scores.masked_fill(~mask_TC, float("-inf")).softmax(dim=-1)
 
-    The model itself calls torch's fused kernel; a test holds the two equal.
+
+def attend(q_BHTD: Tensor, k_BHCD: Tensor, v_BHCD: Tensor, mask_TC: Tensor) -> Tensor:
+    """The textbook's formula: softmax(q k^T / sqrt(D)) v. [B, H, T, D].
+
+    The models themselves call torch's fused kernel; a test holds the two equal.
     """
-    scale = 1 / math.sqrt(q_BHTD.shape[-1]) if scale is None else scale
-    scores = q_BHTD @ k_BHCD.transpose(-1, -2) * scale
-    weights = scores.masked_fill(~mask_TC, float("-inf")).softmax(dim=-1)
-    return weights @ v_BHCD
+    return attention_weights(q_BHTD, k_BHCD, mask_TC) @ v_BHCD
 
 
 def window_mask(length: int, window: int, device: torch.device) -> Tensor:

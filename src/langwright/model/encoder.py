@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from langwright.errors import NotFound, Unsupported
+from langwright.errors import Damaged, NotFound, Unsupported
 from langwright.model.bert import Bert, BertShape, bert_weights
 from langwright.model.bundle import filled
-from langwright.model.folder import load_weights, read_json, read_json_if_there
+from langwright.model.folder import (
+    load_weights,
+    read_json,
+    read_json_if_there,
+    read_json_list,
+)
 from langwright.tokens import Tokenizer, read_tokenizer
 
 _TOKENS_TOGETHER = 16_384
@@ -106,22 +111,17 @@ def load_encoder(folder: Path) -> Encoder:
 
 def _modules(folder: Path) -> tuple[str, bool]:
     """How the vectors are made, from `modules.json`; without it, the mean as it is."""
-    import json
-
     path = folder / "modules.json"
-    listed: Any = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if not path.is_file():
+        return "mean", False
+    listed = read_json_list(path)
     kinds = [str(one.get("type", "")).rpartition(".")[2] for one in listed]
-    if listed and kinds not in (
-        ["Transformer", "Pooling"],
-        ["Transformer", "Pooling", "Normalize"],
-    ):
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise Unsupported(
             f"{path} asks for {', '.join(kinds)}; built are Transformer, Pooling and Normalize.",
             remedy="Use an encoder without other parts.",
         )
-    if not listed:
-        return "mean", False
-    settings = read_json(folder / str(listed[1].get("path", "")) / "config.json")
+    settings = read_json(folder / _inside(path, listed[1]) / "config.json")
     modes = [key for key, value in settings.items() if key.startswith("pooling_mode") and value]
     names = {
         "pooling_mode_mean_tokens": "mean",
@@ -137,3 +137,11 @@ def _modules(folder: Path) -> tuple[str, bool]:
             remedy="Use an encoder with one of these.",
         )
     return names[modes[0]], "Normalize" in kinds
+
+
+def _inside(path: Path, module: dict[str, Any]) -> str:
+    """The folder of a module, which must be one name: a file may not lead out of its folder."""
+    name = str(module.get("path", ""))
+    if Path(name).name != name:
+        raise Damaged(f"{path} names the folder '{name}'.", remedy="Fetch the model again.")
+    return name

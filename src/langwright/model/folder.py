@@ -127,10 +127,22 @@ def read_json_if_there(path: Path) -> dict[str, Any]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises `Damaged`."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Damaged(f"{path} is not JSON: {error}.", remedy="Fetch the model again.") from None
+    values = _parsed(path)
     if not isinstance(values, dict):
         raise Damaged(f"{path} is not a JSON object.", remedy="Fetch the model again.")
     return values
+
+
+def read_json_list(path: Path) -> list[dict[str, Any]]:
+    """The objects that a JSON file lists; raises `Damaged`."""
+    values = _parsed(path)
+    if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
+        raise Damaged(f"{path} is not a list of JSON objects.", remedy="Fetch the model again.")
+    return values
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path} is not JSON: {error}.", remedy="Fetch the model again.") from None

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from langwright.config import Settings
+from langwright.model.attention import attention_weights
 from langwright.model.sinusoid import sinusoids
 
 
@@ -85,8 +86,7 @@ class MultiHead(nn.Module):
         )
         weights = None
         if keep:
-            scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-            weights = scores.masked_fill(~mask_B1TC, float("-inf")).softmax(dim=-1)
+            weights = attention_weights(q, k, mask_B1TC)
             mixed = weights @ v
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask_B1TC)

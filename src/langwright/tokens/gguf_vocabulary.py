@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from langwright.errors import Damaged, Unsupported, suggest
+from langwright.errors import Damaged, LangwrightError, Unsupported, suggest
 from langwright.progress import say
 from langwright.tokens.bpe import special_token
 from langwright.tokens.gguf_splits import PATTERNS, RAW, WHOLE_FIRST
@@ -33,7 +33,12 @@ def tokenizer_from_gguf(fields: Mapping[str, Any]) -> JsonTokenizer:
 
     Raises `Unsupported` for another kind or cutting, `Damaged` where the lists do not fit.
     """
-    return JsonTokenizer(_Vocabulary(fields).spec())
+    try:
+        return JsonTokenizer(_Vocabulary(fields).spec())
+    except LangwrightError:
+        raise
+    except Exception as error:  # tokenizers raises nothing more exact for what it cannot take
+        raise _damaged(str(error) or type(error).__name__) from None
 
 
 class _Vocabulary:
@@ -206,7 +211,7 @@ class _Vocabulary:
         unknown = self._unknown()
         normalizers: list[Spec] = []
         if charsmap := self._fields.get("tokenizer.ggml.precompiled_charsmap"):
-            packed = base64.b64encode(bytes(byte & 0xFF for byte in charsmap)).decode()
+            packed = base64.b64encode(_charsmap(charsmap)).decode()
             normalizers.append({"type": "Precompiled", "precompiled_charsmap": packed})
         if self._fields.get("tokenizer.ggml.remove_extra_whitespaces", False):
             normalizers += [
@@ -259,6 +264,16 @@ class _Vocabulary:
         if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
             raise _damaged(f"tokenizer.ggml.{name} is not a list of {kind.__name__}")
         return values
+
+
+def _charsmap(values: Any) -> bytes:
+    """SentencePiece's table of normalisation: the length of its trie, the trie, the texts. A wrong
+    one would not raise in `tokenizers` but bring it down."""
+    raw = bytes(byte & 0xFF for byte in values)
+    size = int.from_bytes(raw[:4], "little")
+    if len(raw) < 4 or size % 4 or not 0 < size <= len(raw) - 4:
+        raise _damaged("its table of normalisation breaks off")
+    return raw
 
 
 def _cut(patterns: tuple[str, ...]) -> Spec:

@@ -3,31 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
-from langwright.model.families.config import ConfigFile
-from langwright.model.families.family import (
-    Family,
-    Values,
-    rotary,
-    sizes,
-    write_rotary,
-    write_sizes,
+from langwright.model.families import llama
+from langwright.model.families.family import Family
+
+ARCEE = Family(
+    "arcee",
+    "ArceeForCausalLM",
+    partial(llama.read, activation="relu2"),
+    partial(llama.write, activation="relu2"),
+    {"activation": "relu2", "gated": False},
 )
-
-if TYPE_CHECKING:
-    from langwright.model.architecture import Architecture
-
-
-def read(config: ConfigFile) -> Values:
-    config.must(hidden_act="relu2", attention_bias=False, mlp_bias=False)
-    tied = config.take("tie_word_embeddings", False)
-    return {**sizes(config), **rotary(config), "tie_embeddings": tied}
-
-
-def write(shape: Architecture) -> Values:
-    plain = {"hidden_act": "relu2", "attention_bias": False, "mlp_bias": False}
-    return {**write_sizes(shape), **write_rotary(shape), **plain}
-
-
-ARCEE = Family("arcee", "ArceeForCausalLM", read, write, {"activation": "relu2", "gated": False})

@@ -57,8 +57,11 @@ def read(config: ConfigFile) -> Values:
     full = {**older, **rope.get("full_attention", {})}
     near = {"rope_theta": config.take("rope_local_base_freq", 10_000.0)}
     near |= rope.get("sliding_attention", {})
-    scaled = read_scaling({key: value for key, value in near.items() if key != "rope_theta"})
-    assert scaled is None or sliding, "a window's positions are plain"
+    if read_scaling(near) is not None:
+        raise Unsupported(
+            f"config.json scales the positions of layers with a window: {near!r}.",
+            remedy="Use a model whose sliding_attention layers have plain positions.",
+        )
     return {
         **values,
         **sliding,

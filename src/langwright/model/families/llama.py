@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from langwright.model.architecture import Architecture
 
 
-def read(config: ConfigFile) -> Values:
-    config.must(hidden_act="silu", attention_bias=False, mlp_bias=False, sliding_window=None)
+def read(config: ConfigFile, activation: str = "silu") -> Values:
+    config.must(hidden_act=activation, attention_bias=False, mlp_bias=False, sliding_window=None)
     tied = config.take("tie_word_embeddings", False)
     return {**sizes(config), **rotary(config), "tie_embeddings": tied}
 
 
-def write(shape: Architecture) -> Values:
-    plain = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+def write(shape: Architecture, activation: str = "silu") -> Values:
+    plain = {"hidden_act": activation, "attention_bias": False, "mlp_bias": False}
     return {**write_sizes(shape), **write_rotary(shape), **plain}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from langwright.errors import BadInput
-from langwright.progress import say
 from langwright.text.document import Document
+from langwright.text.reading.archives.left_out import tell_left_out
 from langwright.text.reading.archives.wikitext import plain_text
 from langwright.text.reading.input import Input
 from langwright.text.reading.rich.archive import lxml_etree
@@ -66,9 +66,7 @@ def read(file: Input) -> Iterator[Document]:
                 remedy="Get a sound copy of it.",
             ) from None
         finally:
-            if left_out:
-                reasons = ", ".join(f"{count:,} {why}" for why, count in left_out.most_common())
-                say(f"skipped {left_out.total():,} of {pages:,} pages of {file}: {reasons}")
+            tell_left_out(left_out, pages, f"pages of {file}")
 
 
 class _Site:

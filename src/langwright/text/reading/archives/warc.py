@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from langwright.errors import BadInput, Unsupported
-from langwright.progress import say
 from langwright.text.document import Document
+from langwright.text.reading.archives.left_out import tell_left_out
 from langwright.text.reading.extracted import Extracted
 from langwright.text.reading.input import Input
 from langwright.text.reading.rich import html
@@ -51,9 +51,7 @@ def read(file: Input) -> Iterator[Document]:
                 remedy="Get a sound copy of it.",
             ) from None
         finally:
-            if left_out:
-                reasons = ", ".join(f"{count:,} {why}" for why, count in left_out.most_common())
-                say(f"skipped {left_out.total():,} of {number:,} records of {file}: {reasons}")
+            tell_left_out(left_out, number, f"records of {file}")
 
 
 def _text(record: Any) -> tuple[Extracted | None, str | None]:
