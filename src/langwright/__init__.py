@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langwright import errors
-    from langwright.lifecycle import grow
+    from langwright.lifecycle import export, grow
     from langwright.providers import chat, cost, generate, neighbours, next_tokens, score, tokens
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
@@ -30,6 +30,7 @@ __all__ = [
     "clean",
     "cost",
     "errors",
+    "export",
     "generate",
     "grow",
     "lineage",
@@ -50,6 +51,7 @@ _WHERE = {
     "chat": "langwright.providers:chat",
     "clean": "langwright.text:clean",
     "cost": "langwright.providers:cost",
+    "export": "langwright.lifecycle:export",
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",
     "lineage": "langwright.store:lineage",

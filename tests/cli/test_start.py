@@ -29,6 +29,7 @@ VERBS = [
     "pretrain",
     "sft",
     "grow",
+    "export",
 ]
 HEAVY = "torch transformers tokenizers pydantic rich numpy jinja2 platformdirs"
 

@@ -13,6 +13,7 @@ from langwright.cli import (
     chat,
     clean,
     cost,
+    export,
     generate,
     grow,
     lineage,
@@ -49,6 +50,7 @@ for name, verb in (
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
     ("grow", grow.grow),
+    ("export", export.export),
 ):
     app.command(name)(verb)
 

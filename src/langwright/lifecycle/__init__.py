@@ -1,7 +1,8 @@
 """Whole journeys made of the rooms below, and the report card at their end."""
 
+from langwright.lifecycle.export import export
 from langwright.lifecycle.grow import grow
 from langwright.lifecycle.report import write_report
 from langwright.lifecycle.report_data import Report
 
-__all__ = ["Report", "grow", "write_report"]
+__all__ = ["Report", "export", "grow", "write_report"]

@@ -132,7 +132,6 @@ class Architecture(Settings):
             "architectures": [self.of.architecture],
             "model_type": self.family,
             **self.of.write(self),
-            "torch_dtype": "float32",
         }
 
     @classmethod

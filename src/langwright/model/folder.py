@@ -15,20 +15,27 @@ from safetensors.torch import load_file, save_file
 from langwright.errors import BadInput, Damaged, NotFound
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from
-from langwright.tokens import ChatTemplate, read_tokenizer
+from langwright.tokens import ChatTemplate, JsonTokenizer, read_tokenizer
+
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
-def save_folder(folder: Path, model: ModelBundle) -> None:
-    """Write config.json, model.safetensors (float32), the tokenizer and the chat template."""
+def save_folder(folder: Path, model: ModelBundle, dtype: str = "f32") -> None:
+    """Write config.json, model.safetensors, the tokenizer and the chat template. The weights are
+    written as `dtype`, one of `DTYPES`."""
     shape = model.module.shape
     weights = {
-        name: parameter.detach().float().contiguous()
+        name: parameter.detach().to(DTYPES[dtype]).contiguous()
         for name, parameter in model.module.named_parameters()
     }
     write_tensors(folder / "model.safetensors", shape.of.to_theirs(weights, shape))
-    model.tokenizer.save(folder / "tokenizer.json")
+    tokenizer = model.tokenizer
+    if isinstance(tokenizer, JsonTokenizer):
+        tokenizer = tokenizer.with_start(model.start_id)
+    tokenizer.save(folder / "tokenizer.json")
     ends = sorted(model.end_ids)
-    _write(folder / "config.json", model.module.shape.to_hugging_face() | {"eos_token_id": ends})
+    config = {"torch_dtype": str(DTYPES[dtype]).removeprefix("torch."), "eos_token_id": ends}
+    _write(folder / "config.json", shape.to_hugging_face() | config)
     _write(folder / "generation_config.json", {"eos_token_id": ends})
     names = {index: name for name, index in model.tokenizer.special.items()}
     described: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -89,7 +96,8 @@ def load_folder(folder: Path) -> ModelBundle:
         names = (_name(described.get("bos_token")), _name(described.get("eos_token")))
         template = ChatTemplate(source, tokenizer, *names)
     module = decoder_from(shape, shape.of.to_ours(load_weights(folder), shape))
-    return ModelBundle(module, tokenizer, template, frozenset(ends), own.get("start_id"))
+    start = own.get("start_id", tokenizer.start_id)
+    return ModelBundle(module, tokenizer, template, frozenset(ends), start)
 
 
 def load_weights(folder: Path) -> dict[str, torch.Tensor]:

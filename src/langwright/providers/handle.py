@@ -109,6 +109,11 @@ class Model:
         return self.backend.name
 
     @property
+    def bundle(self) -> ModelBundle:
+        """All of a model that this program runs itself; `Unsupported` for another's."""
+        return self._inside()
+
+    @property
     def module(self) -> Decoder:
         return self._inside().module
 

@@ -1,6 +1,7 @@
 """Tokenizers and the chat template."""
 
 from langwright.tokens.bpe import END_OF_TEXT, SPECIAL_TOKENS, TURN_END
+from langwright.tokens.gguf_fields import cutting, gguf_fields
 from langwright.tokens.gguf_vocabulary import tokenizer_from_gguf
 from langwright.tokens.json_tokenizer import JsonTokenizer, read_tokenizer
 from langwright.tokens.known import KNOWN, RankTokenizer, encoding_for, read_known
@@ -23,7 +24,9 @@ __all__ = [
     "RankTokenizer",
     "Tokenizer",
     "count_words",
+    "cutting",
     "encoding_for",
+    "gguf_fields",
     "read_known",
     "read_tokenizer",
     "tokenizer_from_gguf",

@@ -16,8 +16,8 @@ from langwright.tokens.spelling import BYTE_TOKENS, MARK
 
 Spec = dict[str, Any]
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
-"""What `tokenizer.ggml.token_type` says of a token; there are unused ones and bytes as well."""
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+"""What `tokenizer.ggml.token_type` says of a token."""
 KINDS = ("gpt2", "gemma4", "llama", "bert", "t5")
 
 # Some files hold the marks of a turn as ordinary text, which a text could then forge.
@@ -52,6 +52,8 @@ class _Vocabulary:
         fits = len(self._kinds) == len(self._tokens) == len(self._ids)
         if not self._tokens or not fits or "" in self._ids:
             raise _damaged("the token lists do not fit each other")
+        while self._kinds and self._kinds[-1] == UNUSED:  # rows of the table that are no token
+            del self._ids[self._tokens.pop()], self._kinds[-1]
 
     def spec(self) -> Spec:
         """The `tokenizer.json`."""

@@ -90,6 +90,32 @@ class JsonTokenizer(Tokenizer):
         added = [*self.spec.get("added_tokens", []), *rows]
         return JsonTokenizer({**self.spec, "added_tokens": added}) if rows else self
 
+    @property
+    def start_id(self) -> int | None:
+        """The token that its file has others put before a text, if it is exactly one."""
+        if self.spec.get("post_processor") is None:
+            return None
+        spec = {**self.spec, "truncation": None, "padding": None}
+        put = tokenizers.Tokenizer.from_str(json.dumps(spec)).encode("").ids
+        return put[0] if len(put) == 1 else None
+
+    def with_start(self, token: int | None) -> JsonTokenizer:
+        """The same, told to others to put `token` before a text; None: to put nothing."""
+        if token == self.start_id:
+            return self
+        processor: dict[str, Any] | None = None
+        if token is not None:
+            name = self._table[token]
+            start = {"SpecialToken": {"id": name, "type_id": 0}}
+            text, second = ({"Sequence": {"id": part, "type_id": 0}} for part in "AB")
+            processor = {
+                "type": "TemplateProcessing",
+                "single": [start, text],
+                "pair": [start, text, second],
+                "special_tokens": {name: {"id": name, "ids": [token], "tokens": [name]}},
+            }
+        return JsonTokenizer({**self.spec, "post_processor": processor})
+
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(self.spec, ensure_ascii=False, indent=1), encoding="utf-8")
 

@@ -21,12 +21,13 @@ from langwright.tokens.tokenizer import Tokenizer, split_special
 Messages = Sequence[Mapping[str, Any]]
 
 CHATML = (
-    "{% for message in messages %}"
+    "{{ bos_token }}{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-"""The template of models grown here; without extensions, so that every engine runs it."""
+"""The template of models grown here; without extensions, so that every engine runs it. A
+conversation begins as every document does where the model has a token for that."""
 
 ROLES = ("system", "user", "assistant", "tool")
 

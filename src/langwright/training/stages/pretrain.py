@@ -130,7 +130,8 @@ def _prepare(
     module = Decoder(shape)
     module.initialise(settings.seed)
     ends = frozenset({end, tokenizer.special[TURN_END]})
-    bundle = ModelBundle(module, tokenizer, ChatTemplate(CHATML, tokenizer), ends, end)
+    template = ChatTemplate(CHATML, tokenizer, bos=END_OF_TEXT)
+    bundle = ModelBundle(module, tokenizer, template, ends, end)
     return bundle, Pretrain(settings, [store.path(shard) for shard in shards], end)
 
 
