@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from langwright.errors import BadInput, Damaged, LangwrightError, NotFound, Unsupported
-from langwright.model import ModelBundle, save_folder
+from langwright.model import Adapters, LoRASettings, ModelBundle, save_adapter, save_folder
 from langwright.providers import load_tokenizer, open_model
 from langwright.store import Store
 from langwright.tokens import Tokenizer
@@ -145,3 +145,31 @@ def test_a_known_encoding_is_meant_by_its_name_and_by_its_models(store: Store, d
         assert load_tokenizer(name, store=store).encode("Hello world") == [15496, 995]
     with pytest.raises(Unsupported, match="p50k_base"):
         load_tokenizer("text-davinci-003", store=store)
+
+
+def test_an_adapter_behind_a_plus_is_merged(
+    store: Store, model_a: ModelBundle, tmp_path: Path
+) -> None:
+    """By its folder or its name in the store; unknown ones are named."""
+    bare = open_model("tiny", store=store).module
+    adapters = Adapters(open_model("tiny", store=store).module)
+    adapters.add("one", LoRASettings(rank=2))
+    with torch.no_grad():
+        for weight in adapters.parameters("one"):
+            weight.add_(0.1)
+    save_adapter(tmp_path, adapters.take("one"))
+    with store.writing("tuned", "adapter", parents=["tiny"]) as draft:
+        save_adapter(draft.folder, adapters.take("one"))
+    ids = torch.tensor([[1, 2, 3]])
+    with adapters.use("one"):
+        expected = adapters.module(ids)
+    for name in (f"tiny+{tmp_path}", "tiny+tuned"):
+        opened = open_model(name, store=store)
+        assert opened.name == name
+        assert (opened.module(ids) - expected).abs().max() < 1e-4
+        assert (opened.module(ids) - bare(ids)).abs().max() > 1e-2
+        assert dict(opened.module.named_parameters()).keys() == dict(bare.named_parameters()).keys()
+    with pytest.raises(NotFound, match="adapter 'turned'"):
+        open_model("tiny+turned", store=store)
+    with pytest.raises(BadInput, match="kind model"):
+        open_model("tiny+tiny", store=store)

@@ -10,7 +10,8 @@ ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name in the store, a run, a checkpoint (run@step), a folder or a GGUF file.",
+        help="A name in the store, a run, a checkpoint (run@step), a folder or a GGUF file; "
+        "with an adapter: MODEL+ADAPTER.",
     ),
 ]
 Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text itself.")]

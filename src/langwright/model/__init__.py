@@ -8,6 +8,8 @@ from langwright.model.cache import KVCache
 from langwright.model.decoder import Decoder
 from langwright.model.folder import load_folder, save_folder, write_tensors
 from langwright.model.gguf_model import load_gguf
+from langwright.model.lora import Adapter, Adapters, LoRASettings
+from langwright.model.peft_folder import load_adapter, save_adapter
 
 
 def load_model(path: Path) -> ModelBundle:
@@ -19,13 +21,18 @@ def load_model(path: Path) -> ModelBundle:
 
 
 __all__ = [
+    "Adapter",
+    "Adapters",
     "Architecture",
     "Decoder",
     "KVCache",
+    "LoRASettings",
     "ModelBundle",
+    "load_adapter",
     "load_folder",
     "load_gguf",
     "load_model",
+    "save_adapter",
     "save_folder",
     "weights_sha256",
     "write_tensors",

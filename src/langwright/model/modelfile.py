@@ -20,23 +20,24 @@ def modelfile(gguf: str, model: ModelBundle) -> str:
     takes the one in the GGUF.
     """
     lines = [f"FROM ./{gguf}"]
+    names = {token: name for name, token in model.tokenizer.special.items()}
     if model.template is not None:
-        go = go_template(model.template)
+        go = go_template(model.template, "" if model.start_id is None else names[model.start_id])
         if go is None:
             lines.append("# The chat template is the one inside the GGUF file.")
         else:
             lines.append(f'TEMPLATE """{go}"""')
-    names = {token: name for name, token in model.tokenizer.special.items()}
     for end in sorted(model.end_ids & names.keys()):
         if '"' not in names[end]:
             lines.append(f'PARAMETER stop "{names[end]}"')
     return "\n".join(lines) + "\n"
 
 
-def go_template(template: ChatTemplate) -> str | None:
-    """The template in Go's language; None where it does more than put messages in frames."""
+def go_template(template: ChatTemplate, start: str = "") -> str | None:
+    """The template in Go's language; None where it does more than put messages in frames. `start`
+    is what Ollama itself puts before the text."""
     try:
-        frames = _Frames(template)
+        frames = _Frames(template, start)
         if not all(frames.render(chat) == frames.expected(chat) for chat in _chats()):
             return None
     except (BadInput, ValueError):
@@ -56,10 +57,10 @@ def go_template(template: ChatTemplate) -> str | None:
 
 class _Frames:
     """What the template puts around each role's messages, before all where there is no system
-    message, and behind all to ask for an answer. Ollama itself puts the token that begins."""
+    message, and behind all to ask for an answer."""
 
-    def __init__(self, template: ChatTemplate) -> None:
-        self._template = template
+    def __init__(self, template: ChatTemplate, start: str) -> None:
+        self._template, self._start = template, start
         one = [{"role": "user", "content": _CONTENTS[0]}]
         asked, told = self._full(one), self._full(one, prompt=False)
         if not asked.startswith(told):
@@ -69,11 +70,11 @@ class _Frames:
         found = self._full(chat, prompt=False)
         cuts = [found.index(message["content"]) for message in chat]
         between = [found[at + 1 : end] for at, end in pairwise(cuts)]
-        # Of "user A1 assistant A2 user A3 assistant A4" the gaps between repeat, so that
-        # what ends one and what begins the next are told apart by the ends of the whole.
+        # What ends one message and what begins the next lie together between them; the ends of
+        # whole conversations tell the two apart.
         last = found[cuts[-1] + 1 :]
         system = found[: cuts[0]]
-        if not between[1].startswith(last):
+        if not between[2].startswith(last):
             raise ValueError
         user = between[2].removeprefix(last)
         if not between[0].endswith(user):
@@ -106,7 +107,7 @@ class _Frames:
 
     def _full(self, messages: Messages, *, prompt: bool = True) -> str:
         text = self._template.render(messages, add_generation_prompt=prompt)
-        return text.removeprefix(self._template.bos) if self._template.bos else text
+        return text.removeprefix(self._start)
 
 
 def _talk(count: int) -> list[dict[str, str]]:

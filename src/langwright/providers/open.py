@@ -30,21 +30,33 @@ class Place:
 
 def open_model(name: str, *, store: Store | None = None) -> Model:
     """The model that `name` means: one of the store, a run (its final model, else its latest
-    checkpoint), a checkpoint `run@STEP`, or a path (Hugging Face folder, GGUF file).
+    checkpoint), a checkpoint `run@STEP`, or a path (Hugging Face folder, GGUF file); each with an
+    adapter where `+` and the adapter's name or folder follow, which is merged into the weights.
 
     What has a `/` or ends in `.gguf` is a path; all else is looked up in the store.
 
     Raises `NotFound` that suggests what was meant, `BadInput` for what is no model, `Unsupported`
     for a provider's model or an unknown family, `Damaged` for a file that cannot be read.
     """
-    place = _place(name, store or Store(), ("model",))
+    store = store or Store()
+    base, plus, adapter = name, "", ""
+    if not Path(name).expanduser().exists():  # a path may hold a plus
+        base, plus, adapter = name.rpartition("+") if "+" in name else (name, "", "")
+    place = _place(base, store, ("model",))
+    added = _place(adapter, store, ("adapter",)) if plus else None
     # Here, since importing torch takes seconds and a misspelt name should not.
     from langwright.inference import Engine
-    from langwright.model import load_model
+    from langwright.model import Adapters, load_adapter, load_model
     from langwright.providers.handle import Model
 
     bundle = load_model(place.path)
-    return Model(Engine(bundle, place.name), bundle)
+    if added is None:
+        return Model(Engine(bundle, place.name), bundle)
+    adapters = Adapters(bundle.module)
+    adapters.load("one", load_adapter(added.path))
+    adapters.merge("one")
+    adapters.detach()
+    return Model(Engine(bundle, f"{place.name}+{added.name}"), bundle)
 
 
 def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
