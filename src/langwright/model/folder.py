@@ -28,8 +28,10 @@ def save_folder(folder: Path, model: ModelBundle) -> None:
     write_tensors(folder / "model.safetensors", shape.of.to_theirs(weights, shape))
     model.tokenizer.save(folder / "tokenizer.json")
     ends = sorted(model.end_ids)
-    _write(folder / "config.json", model.module.shape.to_hugging_face() | {"eos_token_id": ends})
-    _write(folder / "generation_config.json", {"eos_token_id": ends})
+    write_json(
+        folder / "config.json", model.module.shape.to_hugging_face() | {"eos_token_id": ends}
+    )
+    write_json(folder / "generation_config.json", {"eos_token_id": ends})
     names = {index: name for name, index in model.tokenizer.special.items()}
     described: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if ends and ends[-1] in names:
@@ -39,10 +41,10 @@ def save_folder(folder: Path, model: ModelBundle) -> None:
         # The names that the template may ask for come back as they are.
         named = {"bos_token": model.template.bos, "eos_token": model.template.eos}
         described |= {key: name for key, name in named.items() if name}
-    _write(folder / "tokenizer_config.json", described)
+    write_json(folder / "tokenizer_config.json", described)
     # What this program adds; others pass it by.
     own = {"tokenizer_fingerprint": model.tokenizer.fingerprint, "start_id": model.start_id}
-    _write(folder / "langwright.json", own)
+    write_json(folder / "langwright.json", own)
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -116,7 +118,8 @@ def _name(token: Any) -> str:
     return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
 
 
-def _write(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """An object, readable by people."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
