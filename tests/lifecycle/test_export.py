@@ -156,14 +156,14 @@ def test_a_changed_template_is_refused(
     monkeypatch.setattr(gguf_write, "_without_marks", lambda template: changed(template.source))
     from langwright.model import folder as room
 
-    write = room._write
+    write = room.write_json
 
     def write_changed(path: Path, values: dict[str, Any]) -> None:
         if "chat_template" in values:
             values["chat_template"] = changed(values["chat_template"])
         write(path, values)
 
-    monkeypatch.setattr(room, "_write", write_changed)
+    monkeypatch.setattr(room, "write_json", write_changed)
     assert "tokens" in refused(source, to, tmp_path / "out")
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import get_wsd_schedule
 
+from langwright.errors import BadSettings
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
 
@@ -54,3 +55,36 @@ def test_ends_at_the_final_fraction() -> None:
     assert factors[-1] == pytest.approx(0.1)
     assert factors[59] == 1.0
     assert factors[79] == pytest.approx(0.55)
+
+
+def test_noam_is_the_papers_rate() -> None:
+    """Equation 3 of Vaswani et al. 2017, through torch's own scheduler; the peak is the end of
+    the warm-up."""
+    width, warmup = 512, 40
+    paper = [width**-0.5 * min(n**-0.5, n * warmup**-1.5) for n in range(1, 401)]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: paper[step])
+    noam = noam_settings(steps=400, warmup_steps=warmup)
+    peak = (width * warmup) ** -0.5
+    rates = []
+    for step in range(400):
+        rates.append(peak * learning_rate_factor(step, noam))
+        assert rates[-1] == pytest.approx(theirs.get_last_lr()[0], rel=1e-12)
+        if step < 399:
+            optimizer.step()
+            theirs.step()
+    assert max(rates) == rates[warmup - 1] == pytest.approx(peak)
+    base = (512 * 4000) ** -0.5
+    assert base == pytest.approx(7.0e-4, rel=0.01)
+
+
+def noam_settings(**values: float) -> LoopSettings:
+    kept = settings(**values).model_dump(exclude={"decay_fraction", "final_learning_rate_fraction"})
+    return LoopSettings.build(kept | {"schedule": "noam"})
+
+
+def test_noam_needs_a_warmup_and_has_no_decay() -> None:
+    with pytest.raises(BadSettings, match="needs warmup_steps"):
+        noam_settings(warmup_steps=0)
+    with pytest.raises(BadSettings, match="noam has no decay_fraction"):
+        LoopSettings.build(settings().model_dump() | {"schedule": "noam"})

@@ -7,6 +7,7 @@ from langwright.evaluation.answer_format import (
     sentences,
 )
 from langwright.evaluation.compression import xz_bits_per_byte
+from langwright.evaluation.edit_distance import edit_distance
 from langwright.evaluation.interval import Interval, bootstrap_difference, bootstrap_ratio, wilson
 from langwright.evaluation.likelihood import document_nats
 from langwright.evaluation.ngram import WittenBell
@@ -18,6 +19,7 @@ __all__ = [
     "bootstrap_difference",
     "bootstrap_ratio",
     "document_nats",
+    "edit_distance",
     "follows_format",
     "num_sentences",
     "sentences",

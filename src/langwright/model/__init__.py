@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from langwright.model.architecture import Architecture
-from langwright.model.bundle import ModelBundle, weights_sha256
+from langwright.model.bundle import ModelBundle, decoder_from, weights_sha256
 from langwright.model.cache import KVCache
 from langwright.model.decoder import Decoder
 from langwright.model.folder import load_folder, save_folder, write_tensors
@@ -28,6 +28,7 @@ __all__ = [
     "KVCache",
     "LoRASettings",
     "ModelBundle",
+    "decoder_from",
     "load_adapter",
     "load_folder",
     "load_gguf",

@@ -35,8 +35,8 @@ def save_folder(folder: Path, model: ModelBundle, dtype: str = "f32") -> None:
     tokenizer.save(folder / "tokenizer.json")
     ends = sorted(model.end_ids)
     config = {"torch_dtype": str(DTYPES[dtype]).removeprefix("torch."), "eos_token_id": ends}
-    _write(folder / "config.json", shape.to_hugging_face() | config)
-    _write(folder / "generation_config.json", {"eos_token_id": ends})
+    write_json(folder / "config.json", shape.to_hugging_face() | config)
+    write_json(folder / "generation_config.json", {"eos_token_id": ends})
     names = {index: name for name, index in model.tokenizer.special.items()}
     described: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if ends and ends[-1] in names:
@@ -46,10 +46,10 @@ def save_folder(folder: Path, model: ModelBundle, dtype: str = "f32") -> None:
         # The names that the template may ask for come back as they are.
         named = {"bos_token": model.template.bos, "eos_token": model.template.eos}
         described |= {key: name for key, name in named.items() if name}
-    _write(folder / "tokenizer_config.json", described)
+    write_json(folder / "tokenizer_config.json", described)
     # What this program adds; others pass it by.
     own = {"tokenizer_fingerprint": model.tokenizer.fingerprint, "start_id": model.start_id}
-    _write(folder / "langwright.json", own)
+    write_json(folder / "langwright.json", own)
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -124,7 +124,8 @@ def _name(token: Any) -> str:
     return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
 
 
-def _write(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """An object, readable by people."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

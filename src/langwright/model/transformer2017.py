@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from pydantic import Field, model_validator
@@ -155,7 +155,11 @@ class Transformer2017(nn.Module):
         self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.num_layers))
         self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.num_layers))
         self.drop = nn.Dropout(shape.dropout)
-        table = sinusoids(shape.context_length, shape.hidden_size)
+        self.set_positions()
+
+    def set_positions(self) -> None:
+        """Compute the table of positions, which no file holds."""
+        table = sinusoids(self.shape.context_length, self.shape.hidden_size)
         self.register_buffer("positions", table, persistent=False)
 
     def initialise(self, seed: int) -> None:
@@ -209,13 +213,21 @@ class Transformer2017(nn.Module):
         memory = self.encode(source_BS)
         return self.head(self.decode(target_BT, memory, self.seen(source_BS))[0])
 
-    def loss(self, source_BS: Tensor, target_BT: Tensor) -> Tensor:
-        """Mean cross-entropy of the target ids behind the first, label-smoothed (section 5.4); a
-        target begins with `start_id` and ends with `end_id`."""
+    def loss(
+        self,
+        source_BS: Tensor,
+        target_BT: Tensor,
+        *,
+        smoothed: bool = True,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> Tensor:
+        """Cross-entropy (nats) of the target ids behind the first, label-smoothed (section 5.4)
+        or plain; a target begins with `start_id` and ends with `end_id`."""
         logits = self(source_BS, target_BT[:, :-1])
         return F.cross_entropy(
-            logits.flatten(0, 1),
+            logits.flatten(0, 1).float(),
             target_BT[:, 1:].flatten(),
             ignore_index=self.shape.pad_id,
-            label_smoothing=self.shape.label_smoothing,
+            label_smoothing=self.shape.label_smoothing if smoothed else 0.0,
+            reduction=reduction,
         )

@@ -13,12 +13,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from langwright.errors import Damaged
-from langwright.model import ModelBundle, save_folder, write_tensors
+from langwright.model import write_tensors
 from langwright.store import Run, write_atomic
 from langwright.store.atomic import space_checked, sync_tree
+from langwright.training.trained import Trained
 
 KEPT = 2
 """The newest, and the one before it should the newest be damaged."""
@@ -35,11 +36,14 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    run: Run, state: Mapping[str, Any], bundle: ModelBundle, optimizer: Mapping[str, Tensor]
+    run: Run,
+    state: Mapping[str, Any],
+    trained: Trained[nn.Module],
+    optimizer: Mapping[str, Tensor],
 ) -> None:
     """Write aside, sync, rename; move the pointer `latest` last; then drop the oldest.
 
-    `bundle` holds the float32 master weights; its folder can be loaded as a model by itself.
+    `trained` holds the float32 master weights; its folder can be loaded as a model by itself.
     Raises `NoSpace` with all that stood before untouched.
     """
     final = run.checkpoints / f"step-{state['step']:08d}"
@@ -48,7 +52,7 @@ def save_checkpoint(
     try:
         with space_checked(run.checkpoints):
             (aside / "model").mkdir(parents=True)
-            save_folder(aside / "model", bundle)
+            trained.save(aside / "model")
             write_tensors(aside / "optimizer.safetensors", dict(optimizer))
             files = sorted(path for path in aside.rglob("*") if path.is_file())
             sums = {str(path.relative_to(aside)): _sha256(path) for path in files}

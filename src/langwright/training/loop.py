@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from langwright.errors import LangwrightError
-from langwright.model import Decoder, ModelBundle
 from langwright.progress import Bar, progress
 from langwright.store import Run
-from langwright.training.batch import MicroBatch
 from langwright.training.checkpoint import load_checkpoint, save_checkpoint
 from langwright.training.interrupt import deferred_interrupt
 from langwright.training.optimizer import (
@@ -28,6 +27,11 @@ from langwright.training.optimizer import (
 from langwright.training.precision import compute_dtype
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
+from langwright.training.trained import Trained
+
+M = TypeVar("M", bound=nn.Module)
+M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
+B = TypeVar("B", bound="Batch")
 
 
 class Diverged(LangwrightError):
@@ -36,16 +40,25 @@ class Diverged(LangwrightError):
     type = "diverged"
 
 
-class Stage(Protocol):
+class Batch(Protocol):
+    """What is worked through in one piece."""
+
+    @property
+    def units(self) -> int:
+        """Number of what the loss is a sum over: target tokens."""
+        ...
+
+
+class Stage(Protocol[M_contra, B]):
     """What one kind of training is: its batches, its loss and its measure."""
 
     name: str
 
-    def micro_batches(self, step: int) -> Sequence[MicroBatch]:
+    def micro_batches(self, step: int) -> Sequence[B]:
         """The data of a step: a pure function of the seed and the step."""
         ...
 
-    def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
+    def loss(self, module: M_contra, batch: B) -> Tensor:
         """The sum (not the mean) of the loss over the batch's units."""
         ...
 
@@ -53,7 +66,7 @@ class Stage(Protocol):
         """The training loss (nats a token) in bits per byte, where that has a meaning."""
         ...
 
-    def evaluate(self, module: Decoder, whole: bool) -> dict[str, float]:
+    def evaluate(self, module: M_contra, whole: bool) -> dict[str, float]:
         """Validation figures, `val_loss` among them, on a sample or on the whole."""
         ...
 
@@ -68,28 +81,34 @@ class TrainingState:
     loss: float = math.nan
 
 
-def train(run: Run, bundle: ModelBundle, stage: Stage, settings: LoopSettings) -> dict[str, Any]:
-    """Train `bundle.module` until `settings.steps`, from the run's last checkpoint if it has one.
+def train(
+    run: Run, trained: Trained[M], stage: Stage[M, B], settings: LoopSettings
+) -> tuple[Trained[M], dict[str, Any]]:
+    """Train `trained.module` until `settings.steps`, from the run's last checkpoint if it has one.
 
-    Leaves the float32 weights in the module. Returns steps, tokens, resumed_from_step and the
-    last metrics. Ctrl-C or SIGTERM saves a checkpoint and raises KeyboardInterrupt.
+    Returns the model with its float32 weights, and steps, tokens, resumed_from_step and the last
+    metrics; the module given is used up. Ctrl-C or SIGTERM saves a checkpoint and raises
+    KeyboardInterrupt.
     """
-    return _Training(run, bundle, stage, settings).go()
+    training = _Training(run, trained, stage, settings)
+    done = training.go()
+    return training.float32(), done
 
 
-class _Training:
-    def __init__(self, run: Run, bundle: ModelBundle, stage: Stage, settings: LoopSettings) -> None:
-        self.run, self.bundle, self.stage, self.settings = run, bundle, stage, settings
-        self.module = bundle.module.train()
+class _Training(Generic[M, B]):
+    def __init__(
+        self, run: Run, trained: Trained[M], stage: Stage[M, B], settings: LoopSettings
+    ) -> None:
+        self.run, self.trained, self.stage, self.settings = run, trained, stage, settings
+        self.module = trained.module.train()
         self.state = TrainingState()
         found = load_checkpoint(run)
         if found is not None:
             self.state = TrainingState(**found.state)
-            names = dict(self.module.named_parameters())
+            stored = trained.named(found.weights)
             with torch.no_grad():
-                for name, weight in names.items():
-                    stored = found.weights[name if name.startswith("lm_head") else f"model.{name}"]
-                    weight.copy_(stored)
+                for name, weight in self.module.named_parameters():
+                    weight.copy_(stored[name])
         self.masters = MasterWeights(self.module, compute_dtype(settings.precision))
         self.optimizer = build_optimizer(self.masters.weights, settings)
         if found is not None:
@@ -113,7 +132,6 @@ class _Training:
                 if interrupt.asked and not last:
                     raise KeyboardInterrupt
                 self._evaluate_if_due()
-        self._restore_float32()
         return {
             "steps": state.step,
             "tokens": state.tokens,
@@ -133,11 +151,14 @@ class _Training:
         # with few targets too much.
         units = sum(batch.units for batch in batches)
         loss = 0.0
-        for batch in batches:
-            part = self.stage.loss(self.module, batch) / units
-            part.backward()
-            self.masters.gather()
-            loss += float(part.detach())
+        with torch.random.fork_rng(devices=[]):
+            # Dropout is a function of the seed and the step, as the data is.
+            torch.manual_seed(_dropout_seed(settings.seed, state.step))
+            for batch in batches:
+                part = self.stage.loss(self.module, batch) / units
+                part.backward()
+                self.masters.gather()
+                loss += float(part.detach())
         norm = self.masters.clip(settings.gradient_clip)
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise Diverged(
@@ -178,21 +199,13 @@ class _Training:
         self.run.append_metrics({"step": step, **minutes, **self.metrics})
 
     def _save(self) -> None:
-        bundle = replace(self.bundle, module=self._float32_module())
         tensors = optimizer_tensors(self.optimizer, self.masters.weights)
-        save_checkpoint(self.run, vars(self.state), bundle, tensors)
+        save_checkpoint(self.run, vars(self.state), self.float32(), tensors)
 
-    def _float32_module(self) -> Decoder:
-        """A decoder over the master weights themselves: nothing is copied."""
-        with torch.device("meta"):
-            module = Decoder(self.bundle.module.shape)
-        module.load_state_dict(self.masters.weights, strict=False, assign=True)
-        if module.shape.tie_embeddings:
-            module.lm_head.weight = module.embed_tokens.weight
-        return module
+    def float32(self) -> Trained[M]:
+        """The model over the master weights themselves."""
+        return self.trained.over(self.masters.weights)
 
-    def _restore_float32(self) -> None:
-        self.module.float().requires_grad_(False).eval()
-        with torch.no_grad():
-            for name, parameter in self.module.named_parameters():
-                parameter.copy_(self.masters.weights[name])
+
+def _dropout_seed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence(seed, spawn_key=(step,)).generate_state(1, np.uint64)[0])

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from langwright.training.settings import LoopSettings
 
-BETAS = (0.9, 0.95)
-
 
 class MasterWeights:
     """Float32 copies of a module's parameters, which the optimizer moves.
@@ -61,7 +59,8 @@ def build_optimizer(weights: dict[str, Tensor], settings: LoopSettings) -> torch
         {"params": norms, "peak": rate, "weight_decay": 0.0},
         {"params": matrices, "peak": rate, "weight_decay": settings.weight_decay},
     ]
-    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, fused=True)
+    betas, epsilon = settings.adam_betas, settings.adam_epsilon
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

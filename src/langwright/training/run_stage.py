@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from langwright.model import ModelBundle, save_folder, weights_sha256
+from langwright.model import weights_sha256
 from langwright.progress import say
 from langwright.store import Artifact, Run, Store
-from langwright.training.loop import Stage, train
+from langwright.training.loop import B, M, Stage, train
 from langwright.training.settings import LoopSettings
+from langwright.training.trained import Trained
 
 Result = dict[str, Any]
 """What every training verb returns; the keys are those of the command line's JSON."""
@@ -20,7 +21,7 @@ def run_stage(
     settings: LoopSettings,
     parents: Sequence[Artifact],
     store: Store,
-    prepare: Callable[[], tuple[ModelBundle, Stage]],
+    prepare: Callable[[], tuple[Trained[M], Stage[M, B]]],
 ) -> Result:
     """Train under the run's name; a finished run answers at once. Raises `BadSettings` when the
     run was begun with other settings, `Busy` when another process holds it."""
@@ -32,15 +33,14 @@ def run_stage(
             return result
         run.update_state(status="running")
         try:
-            bundle, stage = prepare()
-            done = train(run, bundle, stage, settings)
-            final = stage.evaluate(bundle.module, whole=True)
-            done["metrics"] |= final
+            begun, stage = prepare()
+            trained, done = train(run, begun, stage, settings)
+            done["metrics"] |= stage.evaluate(trained.module, whole=True)
             result = {
                 "run": run.name,
                 "model": run.name,
                 **done,
-                "weights_sha256": weights_sha256(bundle.module),
+                "weights_sha256": weights_sha256(trained.module),
             }
             licence = next((p.licence for p in parents if p.licence), None)
             with store.writing(
@@ -51,7 +51,7 @@ def run_stage(
                 metrics=result["metrics"],
                 licence=licence,
             ) as draft:
-                save_folder(draft.folder, bundle)
+                trained.save(draft.folder)
             run.update_state(status="finished", result=result)
         except BaseException:
             run.update_state(status="stopped")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from langwright.config import Settings
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Of a running mean: how much of it stays at each step."""
+
+Schedule = Literal["wsd", "noam"]
 
 
 class LoopSettings(Settings):
@@ -15,7 +20,8 @@ class LoopSettings(Settings):
     `tokens_per_step` is what one step learns from; it is worked through in pieces of at most
     `micro_batch_tokens` (memory), which changes the time of a step and not its result.
     `precision` `auto` computes in bfloat16 where the processor has it, else in float32; the
-    weights themselves are always float32.
+    weights themselves are always float32. `schedule` `wsd` ends with a decay, `noam` (the 2017
+    Transformer's) never ends and takes no settings of a decay.
     """
 
     steps: int = Field(ge=1)
@@ -25,6 +31,9 @@ class LoopSettings(Settings):
     learning_rate: float = Field(gt=0)
     embedding_learning_rate: float = Field(gt=0)
     weight_decay: float = Field(0.1, ge=0)
+    adam_betas: tuple[Decay, Decay] = (0.9, 0.95)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    schedule: Schedule = "wsd"
     warmup_steps: int = Field(40, ge=0)
     decay_fraction: float = Field(0.5, ge=0, le=1)
     final_learning_rate_fraction: float = Field(0.05, ge=0, le=1)
@@ -40,4 +49,10 @@ class LoopSettings(Settings):
             raise ValueError("micro_batch_tokens must hold at least one context window")
         if self.tokens_per_step < self.context_length:
             raise ValueError("tokens_per_step must hold at least one context window")
+        if self.schedule == "noam":
+            if not self.warmup_steps:
+                raise ValueError("schedule noam needs warmup_steps")
+            unused = {"decay_fraction", "final_learning_rate_fraction"} & self.model_fields_set
+            if unused:
+                raise ValueError(f"schedule noam has no {min(unused)}")
         return self

@@ -30,6 +30,7 @@ from langwright.training.batch import MicroBatch, gather_packed, next_token_loss
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
+from langwright.training.trained import TrainedDecoder
 
 EVALUATED_BYTES = 65_536
 """Validation text read at each evaluation during training; the end reads all of it."""
@@ -110,7 +111,7 @@ def pretrain(
 
 def _prepare(
     settings: PretrainSettings, shards: Sequence[Artifact], vocabulary: Artifact, store: Store
-) -> tuple[ModelBundle, Pretrain]:
+) -> tuple[TrainedDecoder, Pretrain]:
     tokenizer = read_tokenizer(store.path(vocabulary) / "tokenizer.json")
     end = tokenizer.special[END_OF_TEXT]
     shape = Architecture.build(
@@ -132,7 +133,7 @@ def _prepare(
     ends = frozenset({end, tokenizer.special[TURN_END]})
     template = ChatTemplate(CHATML, tokenizer, bos=END_OF_TEXT)
     bundle = ModelBundle(module, tokenizer, template, ends, end)
-    return bundle, Pretrain(settings, [store.path(shard) for shard in shards], end)
+    return TrainedDecoder(bundle), Pretrain(settings, [store.path(shard) for shard in shards], end)
 
 
 class Pretrain:

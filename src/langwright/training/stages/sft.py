@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,14 @@ from langwright.errors import BadInput, Unsupported
 from langwright.inference import score_rows
 from langwright.model import Decoder, ModelBundle, load_model
 from langwright.progress import say
-from langwright.store import Artifact, Store
+from langwright.store import Store
 from langwright.training.batch import MicroBatch, Row, gather, next_token_loss
+from langwright.training.epochs import Epochs, held_out
+from langwright.training.lines import open_lines
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
+from langwright.training.trained import TrainedDecoder
 
 EVALUATED_CONVERSATIONS = 200
 
@@ -46,30 +48,16 @@ def sft(
     chosen = SFTSettings.build(read_recipe(recipe, "sft", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     base = store.get(chosen.model)
-    data = open_conversations(chosen.data, store)
+    shape = '{"messages": [...]}'
+    data = open_lines(chosen.data, "conversations", shape, store)
 
-    def prepare() -> tuple[ModelBundle, SFT]:
+    def prepare() -> tuple[TrainedDecoder, SFT]:
         bundle = load_model(store.path(base))
         rows = _encode(bundle, store.path(data) / "conversations.jsonl", chosen.context_length)
-        return bundle, SFT(chosen, bundle, *_split(rows, chosen.validation_fraction))
+        stage = SFT(chosen, bundle, *_split(rows, chosen.validation_fraction))
+        return TrainedDecoder(bundle), stage
 
     return run_stage(store.run(name), chosen, [base, data], store, prepare)
-
-
-def open_conversations(name: str, store: Store) -> Artifact:
-    """The artifact of that name, or one made of a .jsonl file."""
-    path = Path(name).expanduser()
-    if not path.is_file():
-        artifact = store.get(name)
-        if artifact.kind != "conversations":
-            raise BadInput(
-                f"'{name}' is a {artifact.kind}, not conversations.",
-                remedy='Give a .jsonl file of {"messages": [...]} lines.',
-            )
-        return artifact
-    with store.writing(f"conversations-{path.stem}", "conversations") as draft:
-        (draft.folder / "conversations.jsonl").write_bytes(path.read_bytes())
-    return draft.artifact
 
 
 def _encode(bundle: ModelBundle, path: Path, context_length: int) -> list[Row]:
@@ -111,10 +99,9 @@ def _encode(bundle: ModelBundle, path: Path, context_length: int) -> list[Row]:
 
 def _split(rows: list[Row], validation_fraction: float) -> tuple[list[Row], list[Row]]:
     """By the hash of the tokens, so that equal conversations land on one side."""
-    hashes = [hashlib.sha256(row.ids.tobytes()).digest()[:8] for row in rows]
-    edge = max(min(hashes), int(validation_fraction * 2**64).to_bytes(8, "big"))
-    validation = [row for row, value in zip(rows, hashes, strict=True) if value <= edge]
-    train = [row for row, value in zip(rows, hashes, strict=True) if value > edge]
+    out = held_out([row.ids.tobytes() for row in rows], validation_fraction)
+    validation = [row for row, chosen in zip(rows, out, strict=True) if chosen]
+    train = [row for row, chosen in zip(rows, out, strict=True) if not chosen]
     if not train:
         raise BadInput("All conversations are the same.", remedy="Give different ones.")
     return train, validation
@@ -130,33 +117,12 @@ class SFT:
     ) -> None:
         self._settings, self._bundle = settings, bundle
         self._train, self._validation = train, validation
-        self._steps: list[list[int]] = []
-        self._epoch = 0
+        sizes = [len(row.ids) for row in train]  # prompts included
+        self._epochs = Epochs(sizes, settings.tokens_per_step, settings.seed)
 
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
-        while len(self._steps) <= step:
-            self._steps += self._epoch_steps(self._epoch)
-            self._epoch += 1
-        rows = [self._train[index] for index in self._steps[step]]
+        rows = [self._train[index] for index in self._epochs.step(step)]
         return gather(rows, self._settings.micro_batch_tokens)
-
-    def _epoch_steps(self, epoch: int) -> list[list[int]]:
-        """One epoch cut into steps of at least `tokens_per_step` tokens (prompts included); what
-        is left over joins the last. A function of the seed and the epoch alone."""
-        bits = np.random.Philox(np.random.SeedSequence(self._settings.seed, spawn_key=(epoch,)))
-        order = np.argsort(bits.random_raw(len(self._train)), kind="stable")
-        steps: list[list[int]] = [[]]
-        size = 0
-        for index in order.tolist():
-            if size >= self._settings.tokens_per_step:
-                steps.append([])
-                size = 0
-            steps[-1].append(index)
-            size += len(self._train[index].ids)
-        if len(steps) > 1 and size < self._settings.tokens_per_step:
-            left_over = steps.pop()
-            steps[-1] += left_over
-        return steps
 
     def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
         return next_token_loss(module, batch)
