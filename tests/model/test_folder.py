@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from langwright.errors import BadInput, Damaged, LangwrightError, NotFound, Unsupported
-from langwright.model import ModelBundle, load_folder, load_model, save_folder
+from langwright.model import ModelBundle, load_folder, load_model, save_folder, weights_sha256
 from langwright.tokens import ChatTemplate, train_bpe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -121,6 +121,74 @@ def test_a_wrong_tensor_is_named(
     reweigh(folder, how)
     with pytest.raises(BadInput, match=match):
         load_folder(folder)
+
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture
+def shards(folder: Path) -> Path:
+    """The folder with its weights in two files and an index, as large models come."""
+    whole = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    places = {name: f"model-{len(name) % 2 + 1}-of-2.safetensors" for name in whole}
+    for place in set(places.values()):
+        save_file({name: whole[name] for name in whole if places[name] == place}, folder / place)
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return folder
+
+
+def test_shards_are_read_as_one_file_is(make_model: Make, shards: Path) -> None:
+    save_file({"lm_head.weight": torch.ones(3)}, shards / "other.safetensors")  # not in the index
+    expected = make_model(1, tie_embeddings=False)
+    assert weights_sha256(load_folder(shards).module) == weights_sha256(expected.module)
+
+
+def test_a_missing_shard_is_named(shards: Path) -> None:
+    (shards / "model-2-of-2.safetensors").unlink()
+    with pytest.raises(NotFound, match=r"lacks model-2-of-2\.safetensors"):
+        load_folder(shards)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_tensor_in_two_files_is_refused(shards: Path, indexed: bool) -> None:
+    first = load_file(shards / "model-1-of-2.safetensors")
+    second = load_file(shards / "model-2-of-2.safetensors")
+    name = min(second)
+    save_file(first | {name: second[name]}, shards / "model-1-of-2.safetensors")
+    if not indexed:
+        (shards / INDEX).unlink()
+    with pytest.raises(Damaged, match=f"'{name}' in two files"):
+        load_folder(shards)
+
+
+@pytest.mark.parametrize(
+    "name", ["../model.safetensors", "/model.safetensors", "..", "", "a\\b", "a\0", 5, None, []]
+)
+def test_an_index_leads_nowhere_else(shards: Path, name: Any) -> None:
+    for place in ("model.safetensors", "model-1-of-2.safetensors"):
+        (shards.parent / place).write_bytes((shards / "model-1-of-2.safetensors").read_bytes())
+    places = json.loads((shards / INDEX).read_text())["weight_map"]
+    change(shards / INDEX, weight_map=places | {"lm_head.weight": name})
+    with pytest.raises(Damaged, match="names the file"):
+        load_folder(shards)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"weight_map": {}}', '{"weight_map": [1]}', "[", "[1]"])
+def test_an_index_without_a_map_is_refused(shards: Path, content: str) -> None:
+    (shards / INDEX).write_text(content)
+    with pytest.raises(Damaged, match="index"):
+        load_folder(shards)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_other_precisions_are_read_as_float32(folder: Path, dtype: torch.dtype) -> None:
+    path = folder / "model.safetensors"
+    halves = {name: one.to(dtype) for name, one in load_file(path).items()}
+    save_file(halves, path)
+    module = load_folder(folder).module
+    assert module.lm_head.weight.dtype == torch.float32
+    assert torch.equal(module.lm_head.weight, halves["lm_head.weight"].float())
 
 
 def test_large_finite_weights_are_numbers(folder: Path) -> None:

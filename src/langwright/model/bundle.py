@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from langwright.errors import BadInput
 from langwright.model.architecture import Architecture
@@ -95,10 +96,26 @@ def _skeleton(build: Callable[[], M], num_layers: int, num_tensors: int) -> M | 
     if num_layers > num_tensors:
         return None
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialised():
             return build()
     except RuntimeError:  # a tensor larger than any address
         return None
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out the random first values: for tensors without memory torch would load its compiler
+    to draw them, which takes longer than all the rest."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return None
+        return func(*args, **(kwargs or {}))
 
 
 def _all_numbers(values: torch.Tensor) -> bool:

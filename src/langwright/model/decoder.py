@@ -65,7 +65,8 @@ class Decoder(nn.Module):
         self.lm_head = nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
         if shape.tie_embeddings:
             self.lm_head.weight = self.embed_tokens.weight
-        self.set_rotary()
+        if not self.embed_tokens.weight.is_meta:  # what is built without values gets them later
+            self.set_rotary()
 
     def set_rotary(self) -> None:
         """Compute the tables of rotary positions, which no file holds."""

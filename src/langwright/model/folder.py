@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from langwright.errors import BadInput, Damaged, NotFound
 from langwright.model.architecture import Architecture
@@ -18,6 +20,9 @@ from langwright.model.bundle import ModelBundle, decoder_from
 from langwright.tokens import ChatTemplate, JsonTokenizer, read_tokenizer
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+
+_STRETCH = 2**26
+"""Bytes of a file that are mapped at one time while they are converted."""
 
 
 def save_folder(folder: Path, model: ModelBundle, dtype: str = "f32") -> None:
@@ -101,22 +106,68 @@ def load_folder(folder: Path) -> ModelBundle:
 
 
 def load_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a folder's safetensors files in float32; raises `NotFound` or `Damaged`."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    """The tensors of a folder's safetensors files in float32.
+
+    Where there is an index, the files are those that it names, and others are passed by. Raises
+    `NotFound` where there are none, `Damaged` for what cannot be read or lies in two files.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    for file in _weight_files(folder):
+        try:
+            for name, values in _tensors(file):
+                if name in weights:
+                    raise Damaged(
+                        f"{folder} has the tensor '{name}' in two files.",
+                        remedy="Fetch the model again, into an empty folder.",
+                    )
+                weights[name] = values.float()
+        except (SafetensorError, ValueError, OSError) as error:
+            raise Damaged(
+                f"{file} cannot be read: {error}.", remedy="Fetch the model again."
+            ) from None
+    return weights
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        if files := sorted(folder.glob("*.safetensors")):
+            return files
         raise NotFound(
             f"{folder} holds no weights: there is no .safetensors file.",
             remedy="Pickled weights (.bin, .pt) are not read; convert them to safetensors.",
         )
-    weights: dict[str, torch.Tensor] = {}
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise Damaged(f"{index} has no weight_map.", remedy="Fetch the model again.")
+    for name in places.values():
+        # One name in this folder: a file from elsewhere may not lead out of it.
+        if not isinstance(name, str) or name in ("", "..") or set(name) & {"/", "\\", "\0"}:
+            raise Damaged(f"{index} names the file {name!r}.", remedy="Fetch the model again.")
+    files = [folder / name for name in dict.fromkeys(places.values())]
     for file in files:
-        try:
-            weights |= load_file(file)
-        except (SafetensorError, ValueError) as error:
-            raise Damaged(
-                f"{file} cannot be read: {error}.", remedy="Fetch the model again."
-            ) from None
-    return {name: values.float() for name, values in weights.items()}
+        if not file.is_file():
+            raise NotFound(
+                f"{folder} lacks {file.name}, which its index names.",
+                remedy="Fetch the model again.",
+            )
+    return files
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of a file, which is mapped anew for each stretch: what has been converted would
+    otherwise stay in memory, mapped, beside its copy."""
+    with safe_open(file, "pt") as opened:
+        names = deque(opened.keys())
+    while names:
+        size = 0
+        with safe_open(file, "pt") as opened:
+            while names and size < _STRETCH:
+                name = names.popleft()
+                values = opened.get_tensor(name)
+                size += values.nbytes if values.dtype != torch.float32 else 0
+                yield name, values
+                del values
 
 
 def _name(token: Any) -> str:

@@ -6,6 +6,7 @@ Layout: the specification in ggml's `docs/gguf.md`.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from langwright.errors import BadInput, Damaged, NotFound, Unsupported
+from langwright.model.blocks import BLOCK_BYTES, Blocks
 
 _SCALARS = {
     0: "B",
@@ -44,19 +47,19 @@ class TensorInfo:
 
 
 class GGUFFile:
-    """A memory-mapped GGUF file: `fields` (metadata) and tensors, read one at a time."""
+    """A GGUF file: `fields` (metadata) and tensors, read one at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._data = np.memmap(path, mode="r", dtype=np.uint8)
+            data = np.memmap(path, mode="r", dtype=np.uint8)
         except FileNotFoundError:
             raise NotFound(f"There is no file {path}.", remedy="Check the path.") from None
         except ValueError:
             raise self._damaged("it is empty") from None
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error}.", remedy="Check the path.") from None
-        self._view = memoryview(self._data.data)
+        self._view = memoryview(data.data)
         self._at = 0
         try:
             self._read_header()
@@ -99,31 +102,16 @@ class GGUFFile:
 
     def tensor(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         """The float32 values of one tensor, dequantised."""
-        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+        from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
 
-        info = self.tensors[name]
-        try:
-            kind = GGMLQuantizationType(info.type)
-        except ValueError:
-            raise Unsupported(
-                f"Tensor '{name}' has the unknown type {info.type}.",
-                remedy="Use a file with a common quantisation (F16, Q8_0, Q4_K …).",
-            ) from None
-        block, block_bytes = GGML_QUANT_SIZES[kind]
-        row = info.shape[-1] if info.shape else 1
-        size = 1
-        for dimension in info.shape:
-            size *= dimension
-        start = self._blocks_at + info.offset
-        end = start + size // block * block_bytes
-        if row % block or end > len(self._data):
-            raise self._damaged(f"the bytes of tensor '{name}' are not all there")
-        if not size:
-            raise self._damaged(f"tensor '{name}' has the shape {list(info.shape)}")
-        raw = self._data[start:end].reshape(*info.shape[:-1], row // block * block_bytes)
+        blocks = self.blocks(name)
+        if blocks is not None:
+            return blocks.dequantised().numpy()
+        info, raw = self.tensors[name], self._raw(name)
+        kind = GGMLQuantizationType(info.type)
         if kind == GGMLQuantizationType.F32:
-            return raw.view(np.float32).reshape(info.shape).copy()
+            return raw.view(np.float32).reshape(info.shape)
         if kind == GGMLQuantizationType.F16:
             return raw.view(np.float16).reshape(info.shape).astype(np.float32)
         try:
@@ -136,6 +124,36 @@ class GGUFFile:
                 remedy="Use a file with a common quantisation (F16, Q8_0, Q4_K …).",
             ) from None
         return np.ascontiguousarray(values.reshape(info.shape), dtype=np.float32)
+
+    def blocks(self, name: str) -> Blocks | None:
+        """A matrix as its blocks, where the file holds it so; otherwise None."""
+        info = self.tensors[name]
+        if info.type not in BLOCK_BYTES or len(info.shape) != 2:
+            return None
+        return Blocks(torch.from_numpy(self._raw(name)), info.type)
+
+    def _raw(self, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The bytes of a tensor, row by row. They are read, not mapped: what has been mapped would
+        stay in memory beside the values that come of it."""
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+        info = self.tensors[name]
+        try:
+            block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(info.type)]
+        except ValueError:
+            raise Unsupported(
+                f"Tensor '{name}' has the unknown type {info.type}.",
+                remedy="Use a file with a common quantisation (F16, Q8_0, Q4_K …).",
+            ) from None
+        row = info.shape[-1] if info.shape else 1
+        size = math.prod(info.shape)
+        start, num_bytes = self._blocks_at + info.offset, size // block * block_bytes
+        if row % block or start + num_bytes > len(self._view):
+            raise self._damaged(f"the bytes of tensor '{name}' are not all there")
+        if not size:
+            raise self._damaged(f"tensor '{name}' has the shape {list(info.shape)}")
+        raw = np.fromfile(self.path, np.uint8, num_bytes, offset=start)
+        return raw.reshape(*info.shape[:-1], row // block * block_bytes)
 
     def _scalar(self, code: str) -> Any:
         value = struct.unpack_from("<" + code, self._view, self._at)[0]
