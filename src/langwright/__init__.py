@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langwright import errors
     from langwright.lifecycle import export, grow
-    from langwright.providers import chat, cost, generate, neighbours, next_tokens, score, tokens
+    from langwright.providers import (
+        chat,
+        cost,
+        describe,
+        generate,
+        neighbours,
+        next_tokens,
+        score,
+        tokens,
+    )
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
@@ -29,6 +38,7 @@ __all__ = [
     "chat",
     "clean",
     "cost",
+    "describe",
     "errors",
     "export",
     "generate",
@@ -51,6 +61,7 @@ _WHERE = {
     "chat": "langwright.providers:chat",
     "clean": "langwright.text:clean",
     "cost": "langwright.providers:cost",
+    "describe": "langwright.providers:describe",
     "export": "langwright.lifecycle:export",
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",

@@ -18,6 +18,7 @@ VERBS = [
     "show",
     "remove",
     "lineage",
+    "describe",
     "clean",
     "tokens",
     "cost",

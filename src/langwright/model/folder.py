@@ -128,6 +128,23 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
+def stored_tensors(folder: Path) -> list[tuple[str, list[int]]]:
+    """The type and shape of each tensor of a folder, its values unread; raises as
+    `load_weights`."""
+    found = []
+    for file in _weight_files(folder):
+        try:
+            with safe_open(file, "pt") as opened:
+                for name in opened.keys():  # noqa: SIM118 - it is no mapping
+                    part = opened.get_slice(name)
+                    found.append((part.get_dtype(), part.get_shape()))
+        except (SafetensorError, OSError) as error:
+            raise Damaged(
+                f"{file} cannot be read: {error}.", remedy="Fetch the model again."
+            ) from None
+    return found
+
+
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():

@@ -125,6 +125,15 @@ class GGUFFile:
             ) from None
         return np.ascontiguousarray(values.reshape(info.shape), dtype=np.float32)
 
+    def type_name(self, name: str) -> str:
+        """What a tensor is stored in, such as Q4_0."""
+        from gguf import GGMLQuantizationType
+
+        try:
+            return GGMLQuantizationType(self.tensors[name].type).name
+        except ValueError:
+            return f"type {self.tensors[name].type}"
+
     def blocks(self, name: str) -> Blocks | None:
         """A matrix as its blocks, where the file holds it so; otherwise None."""
         info = self.tensors[name]

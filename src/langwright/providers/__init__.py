@@ -2,6 +2,7 @@
 
 from langwright.providers.conversation import Conversation
 from langwright.providers.cost import cost
+from langwright.providers.describe import describe
 from langwright.providers.handle import Generation, Model, Options, Score
 from langwright.providers.open import load_tokenizer, open_model
 from langwright.providers.verbs import chat, generate, neighbours, next_tokens, score, tokens
@@ -14,6 +15,7 @@ __all__ = [
     "Score",
     "chat",
     "cost",
+    "describe",
     "generate",
     "load_tokenizer",
     "neighbours",

@@ -42,8 +42,8 @@ def open_model(name: str, *, store: Store | None = None) -> Model:
     base, plus, adapter = name, "", ""
     if not Path(name).expanduser().exists():  # a path may hold a plus
         base, plus, adapter = name.rpartition("+") if "+" in name else (name, "", "")
-    place = _place(base, store, ("model",))
-    added = _place(adapter, store, ("adapter",)) if plus else None
+    place = place_of(base, store, ("model",))
+    added = place_of(adapter, store, ("adapter",)) if plus else None
     # Here, since importing torch takes seconds and a misspelt name should not.
     from langwright.inference import Engine
     from langwright.model import Adapters, load_adapter, load_model
@@ -75,7 +75,7 @@ def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
 
     store = store or Store()
     try:
-        path = _place(name, store, ("model", "tokenizer")).path
+        path = place_of(name, store, ("model", "tokenizer")).path
     except (NotFound, Unsupported):
         encoding = encoding_for(name)
         if encoding is None:
@@ -85,7 +85,7 @@ def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
                 f"The encoding of {name} is {encoding}, which is not built.",
                 remedy=f"There are {', '.join(KNOWN)}.",
             ) from None
-        path = _place(encoding, store, ("tokenizer",)).path
+        path = place_of(encoding, store, ("tokenizer",)).path
     if path.is_dir() and (known := read_known(path)) is not None:
         return known
     ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
@@ -96,7 +96,8 @@ def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
     return tokenizer_from_gguf(GGUFFile(ggufs[0]).fields)
 
 
-def _place(name: str, store: Store, kinds: tuple[str, ...]) -> Place:
+def place_of(name: str, store: Store, kinds: tuple[str, ...]) -> Place:
+    """Where the thing of one of `kinds` lies that `name` means; raises as `open_model`."""
     if "/" in name or name.endswith(".gguf"):
         return _path(name)
     run_name, at, step = name.partition("@")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from langwright.model import weights_sha256
+from langwright.model.description import describe_module, in_a_line
 from langwright.progress import say
 from langwright.store import Artifact, Run, Store
 from langwright.training.loop import B, M, Stage, train
@@ -34,6 +35,7 @@ def run_stage(
         run.update_state(status="running")
         try:
             begun, stage = prepare()
+            say(f"{run.name}: {in_a_line(describe_module(begun.module))}.")
             trained, done = train(run, begun, stage, settings)
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
             result = {
