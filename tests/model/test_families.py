@@ -173,6 +173,38 @@ def test_with_a_cache_every_token_is_as_in_the_whole(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", list(CASES))
+def test_with_a_cache_rows_may_be_padded_on_the_left_and_forked(name: str, tmp_path: Path) -> None:
+    """Texts of several lengths begin and go on together; one goes on in two ways."""
+    module = ours(theirs(name), tmp_path)
+    with torch.no_grad():
+        whole = module(IDS)
+        cache = KVCache(module.shape, 4, 40, torch.float32)
+        for slot in range(4):  # what a slot held before must not show
+            module(IDS[:1].flip(1), cache.rows([slot], 24))
+            cache.lengths[slot] = 0
+        for start, sizes in ((0, (13, 6)), (13, (2, 9))):
+            begun = (start, 6 if start else 0)
+            longest = max(sizes)
+            padding = [longest - size for size in sizes]
+            rows = torch.zeros(2, longest, dtype=torch.int64)
+            for row, size in enumerate(sizes):
+                rows[row, longest - size :] = IDS[row, begun[row] : begun[row] + size]
+            found = module(rows, cache.rows([3, 1], longest, padding))
+            for row, size in enumerate(sizes):
+                expected = whole[row, begun[row] : begun[row] + size]
+                assert (found[row, longest - size :] - expected).abs().max() < 1e-5
+        assert (cache.lengths[3], cache.lengths[1]) == (15, 15)
+        cache.fork(3, [0, 2])
+        other = torch.cat((IDS[0, :15], IDS[1, 3:9]))[None]
+        pair = torch.stack((IDS[0, 15:21], IDS[1, 3:9]))
+        found = module(pair, cache.rows([0, 2], 6))
+        assert (found[0] - whole[0, 15:21]).abs().max() < 1e-5
+        assert (found[1] - module(other)[0, 15:]).abs().max() < 1e-5
+        again = module(IDS[:1, 15:21], cache.rows([3], 6))
+        assert (again[0] - whole[0, 15:21]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", list(CASES))
 def test_documents_of_a_packed_row_are_alone(name: str, tmp_path: Path) -> None:
     module = ours(theirs(name), tmp_path)
     lengths = [9, 15, 24]

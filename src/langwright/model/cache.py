@@ -27,9 +27,18 @@ class KVCache:
         self.lengths = [0] * num_slots
         self.length = length
 
-    def rows(self, slots: list[int], num_new: int) -> CacheRows:
-        """The view of `slots` for a pass of `num_new` tokens each."""
-        return CacheRows(self, slots, num_new)
+    def rows(self, slots: list[int], num_new: int, padding: list[int] | None = None) -> CacheRows:
+        """The view of `slots` for a pass of `num_new` tokens each, of which the first
+        `padding[row]` are none and leave no trace: rows of several lengths, ended alike."""
+        return CacheRows(self, slots, num_new, padding or [0] * len(slots))
+
+    def fork(self, slot: int, into: list[int]) -> None:
+        """Let the slots `into` hold what `slot` holds, to be continued in other ways."""
+        end = self.lengths[slot]
+        for table in (self.k_LSKCD, self.v_LSKCD):
+            table[:, into, :, :end] = table[:, slot, None, :, :end]
+        for other in into:
+            self.lengths[other] = end
 
 
 def _zeros(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -44,14 +53,18 @@ def _zeros(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 class CacheRows:
     """What attention sees of a cache in one pass: where to write, and which keys are in sight."""
 
-    def __init__(self, cache: KVCache, slots: list[int], num_new: int) -> None:
+    def __init__(self, cache: KVCache, slots: list[int], num_new: int, padding: list[int]) -> None:
+        assert all(0 <= one < num_new for one in padding), "each row has a token"
         starts = torch.tensor([cache.lengths[slot] for slot in slots])
         self._cache = cache
         self._slots = torch.tensor(slots)
         # Neighbouring slots are read as a view; others have to be gathered.
         together = slots == list(range(slots[0], slots[0] + len(slots)))
         self._read = slice(slots[0], slots[0] + len(slots)) if together else self._slots
-        self.positions_BT = starts[:, None] + torch.arange(num_new)
+        places = torch.arange(num_new) - torch.tensor(padding)[:, None]
+        self._real_BT = places >= 0 if any(padding) else None
+        # Padding is put at a position that there is; what becomes of it is written nowhere.
+        self.positions_BT = (starts[:, None] + places).clamp(min=0)
         self._end = int(self.positions_BT.max()) + 1
         assert self._end <= cache.length, "the engine admits no sequence longer than its slot"
         self._masks: dict[int | None, Tensor] = {}
@@ -70,9 +83,13 @@ class CacheRows:
 
     def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new keys and values; return all in sight, [B, K, C, D]."""
-        cache, where = self._cache, (self._slots[:, None], slice(None), self.positions_BT)
-        cache.k_LSKCD[layer][where] = k_BKTD.transpose(1, 2)
-        cache.v_LSKCD[layer][where] = v_BKTD.transpose(1, 2)
+        cache, slots, places = self._cache, self._slots[:, None], self.positions_BT
+        k_BTKD, v_BTKD = k_BKTD.transpose(1, 2), v_BKTD.transpose(1, 2)
+        if self._real_BT is not None:
+            slots, places = slots.expand_as(places)[self._real_BT], places[self._real_BT]
+            k_BTKD, v_BTKD = k_BTKD[self._real_BT], v_BTKD[self._real_BT]
+        cache.k_LSKCD[layer][slots, :, places] = k_BTKD
+        cache.v_LSKCD[layer][slots, :, places] = v_BTKD
         keys = cache.k_LSKCD[layer][self._read, :, : self._end]
         values = cache.v_LSKCD[layer][self._read, :, : self._end]
         return keys, values
