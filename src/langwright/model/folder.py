@@ -21,6 +21,8 @@ from langwright.tokens import ChatTemplate, JsonTokenizer, read_tokenizer
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
+_AGAIN = "Fetch the model again."
+
 _STRETCH = 2**26
 """Bytes of a file that are mapped at one time while they are converted."""
 
@@ -122,9 +124,7 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
                     )
                 weights[name] = values.float()
         except (SafetensorError, ValueError, OSError) as error:
-            raise Damaged(
-                f"{file} cannot be read: {error}.", remedy="Fetch the model again."
-            ) from None
+            raise Damaged(f"{file} cannot be read: {error}.", remedy=_AGAIN) from None
     return weights
 
 
@@ -139,9 +139,7 @@ def stored_tensors(folder: Path) -> list[tuple[str, list[int]]]:
                     part = opened.get_slice(name)
                     found.append((part.get_dtype(), part.get_shape()))
         except (SafetensorError, OSError) as error:
-            raise Damaged(
-                f"{file} cannot be read: {error}.", remedy="Fetch the model again."
-            ) from None
+            raise Damaged(f"{file} cannot be read: {error}.", remedy=_AGAIN) from None
     return found
 
 
@@ -156,17 +154,17 @@ def _weight_files(folder: Path) -> list[Path]:
         )
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not places:
-        raise Damaged(f"{index} has no weight_map.", remedy="Fetch the model again.")
+        raise Damaged(f"{index} has no weight_map.", remedy=_AGAIN)
     for name in places.values():
         # One name in this folder: a file from elsewhere may not lead out of it.
         if not isinstance(name, str) or name in ("", "..") or set(name) & {"/", "\\", "\0"}:
-            raise Damaged(f"{index} names the file {name!r}.", remedy="Fetch the model again.")
+            raise Damaged(f"{index} names the file {name!r}.", remedy=_AGAIN)
     files = [folder / name for name in dict.fromkeys(places.values())]
     for file in files:
         if not file.is_file():
             raise NotFound(
                 f"{folder} lacks {file.name}, which its index names.",
-                remedy="Fetch the model again.",
+                remedy=_AGAIN,
             )
     return files
 
@@ -206,7 +204,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises `Damaged`."""
     values = _parsed(path)
     if not isinstance(values, dict):
-        raise Damaged(f"{path} is not a JSON object.", remedy="Fetch the model again.")
+        raise Damaged(f"{path} is not a JSON object.", remedy=_AGAIN)
     return values
 
 
@@ -214,12 +212,14 @@ def read_json_list(path: Path) -> list[dict[str, Any]]:
     """The objects that a JSON file lists; raises `Damaged`."""
     values = _parsed(path)
     if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
-        raise Damaged(f"{path} is not a list of JSON objects.", remedy="Fetch the model again.")
+        raise Damaged(f"{path} is not a list of JSON objects.", remedy=_AGAIN)
     return values
 
 
 def _parsed(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}.", remedy=_AGAIN) from None
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path} is not JSON: {error}.", remedy="Fetch the model again.") from None
+        raise Damaged(f"{path} is not JSON: {error}.", remedy=_AGAIN) from None
