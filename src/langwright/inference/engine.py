@@ -122,7 +122,7 @@ class Engine:
         longest = max(len(prompt) + limit for _, prompt, limit in waiting)
         module = self.bundle.module
         slots = min(MAX_SLOTS, len(waiting))
-        cache = KVCache(module.shape, slots, longest, module.embed_tokens.weight.dtype)
+        cache = KVCache(module.shape, slots, longest, module.dtype)
         try:
             yield from self._answer(waiting, cache)
         finally:

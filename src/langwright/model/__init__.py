@@ -10,25 +10,31 @@ from langwright.model.folder import load_folder, save_folder, write_tensors
 from langwright.model.gguf_model import load_gguf
 from langwright.model.lora import Adapter, Adapters, LoRASettings
 from langwright.model.peft_folder import load_adapter, save_adapter
+from langwright.model.quantised import DTYPES, Dtype, check_dtype, is_quantised
 
 
-def load_model(path: Path) -> ModelBundle:
-    """Load a Hugging Face folder, a GGUF file, or an artifact's folder that holds a GGUF."""
+def load_model(path: Path, dtype: Dtype = "float32") -> ModelBundle:
+    """Load a Hugging Face folder, a GGUF file, or an artifact's folder that holds a GGUF, its
+    weights held as `dtype`."""
+    check_dtype(dtype)
     if path.is_file():
-        return load_gguf(path)
+        return load_gguf(path, dtype)
     ggufs = sorted(path.glob("*.gguf"))
-    return load_gguf(ggufs[0]) if len(ggufs) == 1 else load_folder(path)
+    return load_gguf(ggufs[0], dtype) if len(ggufs) == 1 else load_folder(path, dtype)
 
 
 __all__ = [
+    "DTYPES",
     "Adapter",
     "Adapters",
     "Architecture",
     "Decoder",
+    "Dtype",
     "KVCache",
     "LoRASettings",
     "ModelBundle",
     "decoder_from",
+    "is_quantised",
     "load_adapter",
     "load_folder",
     "load_gguf",

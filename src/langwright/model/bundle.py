@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,6 +13,14 @@ from torch.overrides import TorchFunctionMode
 from langwright.errors import BadInput
 from langwright.model.architecture import Architecture
 from langwright.model.decoder import Decoder
+from langwright.model.quantised import (
+    Held,
+    Matrix,
+    QuantisedEmbedding,
+    QuantisedLinear,
+    install,
+    whole_weights,
+)
 from langwright.tokens import ChatTemplate, Tokenizer
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -44,18 +52,22 @@ class ModelBundle:
             )
 
 
-def decoder_from(shape: Architecture, weights: dict[str, torch.Tensor]) -> Decoder:
+def decoder_from(shape: Architecture, weights: Mapping[str, Held]) -> Decoder:
     """A decoder that holds `weights` (our names) without a second copy; raises as `filled`."""
     if shape.tie_embeddings:
-        weights.pop("lm_head.weight", None)
+        weights = {name: held for name, held in weights.items() if name != "lm_head.weight"}
     module = filled(lambda: Decoder(shape), weights, shape.num_layers)
     module.set_rotary()
     if shape.tie_embeddings:
-        module.lm_head.weight = module.embed_tokens.weight
+        table = module.embed_tokens
+        if isinstance(table, QuantisedEmbedding):
+            module.set_submodule("lm_head", QuantisedLinear(table.matrix))
+        else:
+            module.lm_head.weight = table.weight
     return module
 
 
-def filled(build: Callable[[], M], weights: dict[str, torch.Tensor], num_layers: int) -> M:
+def filled(build: Callable[[], M], weights: Mapping[str, Held], num_layers: int) -> M:
     """The module that `build` makes, holding `weights` without a second copy.
 
     Raises `BadInput` naming the first tensor that is missing, unknown, of another shape, or
@@ -73,7 +85,7 @@ def filled(build: Callable[[], M], weights: dict[str, torch.Tensor], num_layers:
         problem = f"has the tensor '{min(unknown)}', which this family does not know"
     else:
         for name, parameter in expected.items():
-            if weights[name].shape != parameter.shape:
+            if tuple(weights[name].shape) != tuple(parameter.shape):
                 problem = (
                     f"has '{name}' in the shape {list(weights[name].shape)}; "
                     f"its settings ask for {list(parameter.shape)}"
@@ -86,7 +98,9 @@ def filled(build: Callable[[], M], weights: dict[str, torch.Tensor], num_layers:
         raise BadInput(
             f"The model {problem}.", remedy="Fetch the model again, weights and settings together."
         )
-    module.load_state_dict(weights, strict=False, assign=True)
+    install(module, {name: one for name, one in weights.items() if isinstance(one, Matrix)})
+    tensors = {name: one for name, one in weights.items() if not isinstance(one, Matrix)}
+    module.load_state_dict(tensors, strict=False, assign=True)
     return module.requires_grad_(False).eval()
 
 
@@ -118,7 +132,8 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _all_numbers(values: torch.Tensor) -> bool:
+def _all_numbers(held: Held) -> bool:
+    values = held.scales if isinstance(held, Matrix) else held
     # The sum is quick, and no number only when a value is none or the finite ones overflow.
     return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
@@ -126,6 +141,6 @@ def _all_numbers(values: torch.Tensor) -> bool:
 def weights_sha256(module: torch.nn.Module) -> str:
     """sha256 over the float32 tensors in C order, sorted by name (a tied head counts once)."""
     digest = hashlib.sha256()
-    for _, parameter in sorted(module.named_parameters()):
-        digest.update(parameter.detach().float().contiguous().numpy().data)
+    for _, weight in sorted(whole_weights(module).items()):
+        digest.update(weight.float().contiguous().numpy().data)
     return digest.hexdigest()

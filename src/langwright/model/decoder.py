@@ -68,6 +68,11 @@ class Decoder(nn.Module):
         if not self.embed_tokens.weight.is_meta:  # what is built without values gets them later
             self.set_rotary()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return next(self.parameters()).dtype
+
     def set_rotary(self) -> None:
         """Compute the tables of rotary positions, which no file holds."""
         shape = self.shape

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from langwright.errors import BadInput, Damaged, NotFound
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from
+from langwright.model.quantised import held, whole_weights
 from langwright.tokens import ChatTemplate, JsonTokenizer, read_tokenizer
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
@@ -32,8 +33,8 @@ def save_folder(folder: Path, model: ModelBundle, dtype: str = "f32") -> None:
     written as `dtype`, one of `DTYPES`."""
     shape = model.module.shape
     weights = {
-        name: parameter.detach().to(DTYPES[dtype]).contiguous()
-        for name, parameter in model.module.named_parameters()
+        name: weight.to(DTYPES[dtype]).contiguous()
+        for name, weight in whole_weights(model.module).items()
     }
     write_tensors(folder / "model.safetensors", shape.of.to_theirs(weights, shape))
     tokenizer = model.tokenizer
@@ -70,8 +71,9 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         raise
 
 
-def load_folder(folder: Path) -> ModelBundle:
-    """Read the folder of a model of the known families. No code from it is run."""
+def load_folder(folder: Path, dtype: str = "float32") -> ModelBundle:
+    """Read the folder of a model of the known families, its weights held as `dtype` (one of
+    `quantised.DTYPES`). No code from it is run."""
     if not (folder / "config.json").is_file():
         raise NotFound(
             f"{folder} holds no model: there is no config.json.",
@@ -102,13 +104,21 @@ def load_folder(folder: Path) -> ModelBundle:
     if isinstance(source, str):
         names = (_name(described.get("bos_token")), _name(described.get("eos_token")))
         template = ChatTemplate(source, tokenizer, *names)
-    module = decoder_from(shape, shape.of.to_ours(load_weights(folder), shape))
+    stored = load_weights(folder, whole=dtype == "float32")
+    if dtype == "auto":
+        exact = all(values.dtype == torch.float32 for values in stored.values())
+        dtype = "float32" if exact else "bfloat16"
+    ours = shape.of.to_ours(stored, shape)
+    del stored
+    # One at a time: both kinds need not stand whole in memory.
+    weights = {name: held(name, ours.pop(name), dtype) for name in list(ours)}
+    module = decoder_from(shape, weights)
     start = own.get("start_id", tokenizer.start_id)
     return ModelBundle(module, tokenizer, template, frozenset(ends), start)
 
 
-def load_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a folder's safetensors files in float32.
+def load_weights(folder: Path, whole: bool = True) -> dict[str, torch.Tensor]:
+    """The tensors of a folder's safetensors files in float32, or unless `whole` as they are stored.
 
     Where there is an index, the files are those that it names, and others are passed by. Raises
     `NotFound` where there are none, `Damaged` for what cannot be read or lies in two files.
@@ -122,7 +132,7 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
                         f"{folder} has the tensor '{name}' in two files.",
                         remedy="Fetch the model again, into an empty folder.",
                     )
-                weights[name] = values.float()
+                weights[name] = values.float() if whole else values
         except (SafetensorError, ValueError, OSError) as error:
             raise Damaged(f"{file} cannot be read: {error}.", remedy=_AGAIN) from None
     return weights

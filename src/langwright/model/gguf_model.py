@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from langwright.errors import BadInput, Damaged
 from langwright.model.architecture import Architecture
+from langwright.model.blocks import Blocks
 from langwright.model.bundle import ModelBundle, decoder_from
 from langwright.model.families.gguf_names import ARCHITECTURES
 from langwright.model.gguf_file import GGUFFile
 from langwright.model.gguf_settings import architecture
+from langwright.model.quantised import Held, held, of_blocks
 from langwright.tokens import ChatTemplate, Tokenizer, tokenizer_from_gguf
 
 
-def load_gguf(path: Path) -> ModelBundle:
-    """Read a GGUF file of a known family, dequantised to float32, with tokenizer and template."""
+def load_gguf(path: Path, dtype: str = "float32") -> ModelBundle:
+    """Read a GGUF file of a known family, with tokenizer and template, its weights held as `dtype`
+    (one of `quantised.DTYPES`); `auto` keeps blocks of Q8_0, Q4_0 and Q4_1 as they are, and all
+    else in bfloat16, unless the file is in float32."""
     file = GGUFFile(path)
     shape = architecture(file)
     tokenizer = tokenizer_from_gguf(file.fields)
-    module = decoder_from(shape, _weights(file, shape))
+    module = decoder_from(shape, _weights(file, shape, dtype))
     fields, licence = file.fields, file.fields.get("general.license")
     ends = (_token_id(file, key) for key in ("eos", "eot", "eom"))
     return ModelBundle(
@@ -36,10 +38,14 @@ def load_gguf(path: Path) -> ModelBundle:
     )
 
 
-def _weights(file: GGUFFile, shape: Architecture) -> dict[str, torch.Tensor]:
-    """The tensors by our names, in our layout."""
+def _weights(file: GGUFFile, shape: Architecture, dtype: str) -> dict[str, Held]:
+    """The tensors by our names, in our layout, held as `dtype`."""
     known = ARCHITECTURES[file.fields["general.architecture"]]
-    weights: dict[str, torch.Tensor] = {}
+    as_stored = dtype == "auto"
+    if as_stored:
+        exact = all(file.type_name(name) == "F32" for name in file)
+        dtype = "float32" if exact else "bfloat16"
+    weights: dict[str, Held] = {}
     for name in file:
         if name == "rope_freqs.weight":  # said by the settings
             continue
@@ -52,31 +58,36 @@ def _weights(file: GGUFFile, shape: Architecture) -> dict[str, torch.Tensor]:
             )
         layer = f"layers.{match[1]}." if match[1] else ""
         ours = f"{layer}{known.names[match[2]]}.{match[3]}"
-        values = file.tensor(name)
+        blocks = file.blocks(name) if as_stored else None
+        # Of blocks the bytes: rows change their places as they are.
+        values = torch.from_numpy(file.tensor(name)) if blocks is None else blocks.raw_NW
         if known.neighbours and match[2] in ("attn_q", "attn_k"):
             heads = shape.num_heads if match[2] == "attn_q" else shape.num_kv_heads
             values = _unpermute(file, name, values, heads)
         if shape.norm_offset and ours.endswith("norm.weight"):
-            values = values - np.float32(shape.norm_offset)  # llama.cpp holds them whole
+            values = values - shape.norm_offset  # llama.cpp holds them whole
+        parts = {ours: values}
         if match[2] == "attn_qkv":
-            for part, one in zip("qkv", np.split(values, 3), strict=True):
-                weights[ours.replace("qkv", f"{part}_proj")] = torch.from_numpy(one.copy())
-        else:
-            weights[ours] = torch.from_numpy(values)
+            names = (ours.replace("qkv", f"{part}_proj") for part in "qkv")
+            parts = dict(zip(names, values.tensor_split(3), strict=True))
+        for ours, one in parts.items():
+            weights[ours] = (
+                held(ours, one, dtype)
+                if blocks is None
+                else of_blocks(Blocks(one.contiguous(), blocks.kind))
+            )
     return weights
 
 
-def _unpermute(
-    file: GGUFFile, name: str, rows: np.ndarray[Any, np.dtype[np.float32]], heads: int
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _unpermute(file: GGUFFile, name: str, rows: torch.Tensor, heads: int) -> torch.Tensor:
     """llama files hold rotary pairs as neighbours; ours lie half a head apart."""
-    if rows.ndim != 2 or rows.shape[0] % (2 * heads):
+    if rows.dim() != 2 or rows.shape[0] % (2 * heads):
         raise Damaged(
             f"{file.path} has '{name}' in the shape {list(rows.shape)} for {heads} heads.",
             remedy="Fetch the file again.",
         )
     pairs = rows.reshape(heads, -1, 2, rows.shape[-1])
-    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
+    return pairs.transpose(1, 2).reshape(rows.shape)
 
 
 def _template(file: GGUFFile, tokenizer: Tokenizer) -> ChatTemplate | None:

@@ -17,6 +17,7 @@ from langwright.model.bundle import ModelBundle
 from langwright.model.families.gguf_names import ARCHITECTURES, GGUFNames
 from langwright.model.gguf_file import GGUFFile
 from langwright.model.gguf_settings import architecture
+from langwright.model.quantised import whole_weights
 from langwright.model.rotary import Rotary
 from langwright.progress import say
 from langwright.tokens import ChatTemplate, gguf_fields
@@ -200,7 +201,7 @@ def _tensors(model: ModelBundle, known: GGUFNames) -> Iterator[_Tensor]:
     module, shape = model.module, model.module.shape
     theirs = {ours: name for name, ours in known.names.items()}
     fused = "self_attn.qkv" in theirs
-    weights = {key: one.detach() for key, one in module.named_parameters()}
+    weights = whole_weights(module)
     scaling = shape.rope_scaling
     if scaling is not None and scaling.kind == "llama3":
         plain = Rotary(shape.head_dim, shape.rope_theta).frequencies
