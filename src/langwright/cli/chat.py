@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from langwright.cli.options import (
+    DtypeName,
     Json,
     MaxTokens,
     ModelName,
@@ -31,6 +32,7 @@ def chat(
     top_p: TopP = 1.0,
     seed: Seed = None,
     stop: Stop = None,
+    dtype: DtypeName = "float32",
     as_json: Json = False,
 ) -> None:
     """Talk to a model: at the terminal, or once with --message or piped text."""
@@ -57,7 +59,7 @@ def chat(
         seed=seed,
         stop=stop or (),
     )
-    conversation = Conversation(lw.load(model), **options)
+    conversation = Conversation(lw.load(model, dtype=dtype), **options)
     if not message:
         talk(conversation)
         return

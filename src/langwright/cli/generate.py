@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from langwright.cli.options import (
+    DtypeName,
     File,
     Json,
     MaxTokens,
@@ -31,6 +32,7 @@ def generate(
     top_p: TopP = 1.0,
     seed: Seed = None,
     stop: Stop = None,
+    dtype: DtypeName = "float32",
     as_json: Json = False,
 ) -> None:
     """Continue a text."""
@@ -51,7 +53,7 @@ def generate(
         seed=seed,
         stop=stop or (),
     )
-    opened = lw.load(model)
+    opened = lw.load(model, dtype=dtype)
     if as_json:
         put_json(lw.generate(opened, text, **options))
     else:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from langwright.backend import Dtype
+
 ModelName = Annotated[
     str,
     typer.Argument(
@@ -23,6 +25,13 @@ Name = Annotated[str | None, typer.Option("--name", help="Name of the run and of
 Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings that change the recipe's."),
+]
+
+DtypeName = Annotated[
+    Dtype,
+    typer.Option(
+        "--dtype", help="How weights are held: fewer bits take less memory; auto: as stored."
+    ),
 ]
 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest answer, in tokens.")]

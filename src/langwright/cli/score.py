@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from langwright.cli.options import File, Json, ModelName, Text
+from langwright.cli.options import DtypeName, File, Json, ModelName, Text
 
 
 def score(
@@ -20,6 +20,7 @@ def score(
         int | None,
         typer.Option("--stride", min=1, help="Tokens between windows; default: half a window."),
     ] = None,
+    dtype: DtypeName = "float32",
     as_json: Json = False,
 ) -> None:
     """Measure how well a model foresees a text: bits per byte, perplexity."""
@@ -30,4 +31,5 @@ def score(
     import langwright as lw
     from langwright.cli.output import answer, facts
 
-    answer(lw.score(model, given, window=window, stride=stride), as_json, facts)
+    opened = lw.load(model, dtype=dtype)
+    answer(lw.score(opened, given, window=window, stride=stride), as_json, facts)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from langwright.backend import Dtype
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from, weights_sha256
 from langwright.model.cache import KVCache
@@ -10,7 +11,7 @@ from langwright.model.folder import load_folder, save_folder, write_tensors
 from langwright.model.gguf_model import load_gguf
 from langwright.model.lora import Adapter, Adapters, LoRASettings
 from langwright.model.peft_folder import load_adapter, save_adapter
-from langwright.model.quantised import DTYPES, Dtype, check_dtype, is_quantised
+from langwright.model.quantised import check_dtype, is_quantised
 
 
 def load_model(path: Path, dtype: Dtype = "float32") -> ModelBundle:
@@ -24,12 +25,10 @@ def load_model(path: Path, dtype: Dtype = "float32") -> ModelBundle:
 
 
 __all__ = [
-    "DTYPES",
     "Adapter",
     "Adapters",
     "Architecture",
     "Decoder",
-    "Dtype",
     "KVCache",
     "LoRASettings",
     "ModelBundle",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from pydantic import Field
@@ -15,6 +16,9 @@ from torch.nn import functional as F
 from langwright.config import Settings
 from langwright.errors import BadInput, BadSettings, NotFound, suggest
 from langwright.model.decoder import Decoder
+from langwright.model.quantised import QuantisedLinear
+
+Linear = nn.Linear | QuantisedLinear
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The matrices of a layer."""
@@ -41,9 +45,9 @@ class LoRAPart(nn.Module):
     """What an adapter adds to one matrix W: scale * B A, with A [rank, in] and B [out, rank]; with
     `magnitude` [out] (DoRA) the rows of W + scale * B A get these lengths."""
 
-    def __init__(self, base: nn.Linear, settings: LoRASettings) -> None:
+    def __init__(self, base: Linear, settings: LoRASettings) -> None:
         super().__init__()
-        device = base.weight.device
+        device = next(chain(base.parameters(), base.buffers())).device
         self.scale = settings.scale
         self.drop = nn.Dropout(settings.dropout)
         self.lora_A = nn.Parameter(torch.zeros(settings.rank, base.in_features, device=device))
@@ -66,7 +70,7 @@ class LoRAPart(nn.Module):
             whole = whole * (self.magnitude / row_norms(whole))[:, None]
         return whole.to(weight.dtype)
 
-    def forward(self, base: nn.Linear, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, base: Linear, x: Tensor, y: Tensor) -> Tensor:
         """What the matrix and this part make of `x`, where the matrix alone makes `y`."""
         dropped = self.drop(x)
         low = F.linear(F.linear(dropped.to(self.lora_A.dtype), self.lora_A), self.lora_B)
@@ -78,7 +82,7 @@ class LoRAPart(nn.Module):
             norms = row_norms(base.weight.float() + self.delta())
         stretch = (self.magnitude / norms).to(y.dtype)
         if self.training and self.drop.p:  # as in PEFT, both see the same input
-            plain = F.linear(dropped, base.weight)
+            plain = F.linear(dropped, base.weight.to(dropped.dtype))
         else:
             plain = y if base.bias is None else y - base.bias
         return y + (stretch - 1) * plain + stretch * added
@@ -113,7 +117,7 @@ class Adapters:
         self._targets = {
             name: linear
             for name, linear in module.named_modules()
-            if isinstance(linear, nn.Linear) and name.startswith("layers.")
+            if isinstance(linear, Linear) and name.startswith("layers.")
         }
         for linear in self._targets.values():
             linear.add_module("adapters", nn.ModuleDict())
@@ -122,7 +126,7 @@ class Adapters:
     def _applied(self, linear: nn.Module, given: tuple[Tensor, ...], y: Tensor) -> Tensor:
         if self._rows is None:
             return y
-        assert isinstance(linear, nn.Linear)
+        assert isinstance(linear, Linear)
         parts, (x,) = linear.adapters, given
         assert isinstance(parts, nn.ModuleDict)
         if isinstance(self._rows, str):
@@ -138,15 +142,20 @@ class Adapters:
     def use(self, adapters: str | Sequence[str | None] | None) -> Iterator[None]:
         """Compute with an adapter, or with one for each row of the batch (None: none), within the
         block. Raises `NotFound` for an unknown name."""
-        names = [adapters] if adapters is None or isinstance(adapters, str) else list(adapters)
-        for name in names:
-            if name is not None:
-                self._known(name)
-        before, self._rows = self._rows, adapters if isinstance(adapters, str | None) else names
+        before = self._rows
+        self.select(adapters)
         try:
             yield
         finally:
             self._rows = before
+
+    def select(self, adapters: str | Sequence[str | None] | None) -> None:
+        """The same from now on."""
+        names = [adapters] if adapters is None or isinstance(adapters, str) else list(adapters)
+        for name in names:
+            if name is not None:
+                self._known(name)
+        self._rows = adapters if isinstance(adapters, str | None) else names
 
     def add(self, name: str, settings: LoRASettings, seed: int = 0) -> None:
         """A fresh adapter that changes nothing yet. Raises `BadSettings` for a target that the
@@ -218,6 +227,11 @@ class Adapters:
         self._known(name)
         if self._before_merge:
             raise BadInput("An adapter is merged already.", remedy="Unmerge it first.")
+        if any(isinstance(linear, QuantisedLinear) for linear in self._targets.values()):
+            raise BadInput(
+                "Quantised weights would lose most of an adapter merged into them.",
+                remedy="Use it beside them, or load the model with dtype float32.",
+            )
         for path, linear in self._targets.items():
             if name in self._parts(linear):
                 part = self._parts(linear)[name]
@@ -241,7 +255,7 @@ class Adapters:
         self._before_merge.clear()
         return self.module
 
-    def _begin(self, name: str, settings: LoRASettings) -> dict[str, nn.Linear]:
+    def _begin(self, name: str, settings: LoRASettings) -> dict[str, Linear]:
         """The matrices that the adapter is for."""
         if not name.isidentifier() and not name.replace("-", "_").isidentifier():
             raise BadInput(f"{name!r} cannot name an adapter.", remedy="Use letters and digits.")
@@ -260,7 +274,7 @@ class Adapters:
             if path.rpartition(".")[2] in settings.targets
         }
 
-    def _parts(self, linear: nn.Linear) -> nn.ModuleDict:
+    def _parts(self, linear: Linear) -> nn.ModuleDict:
         assert isinstance(linear.adapters, nn.ModuleDict)
         return linear.adapters
 

@@ -8,12 +8,13 @@ Legend: R rows of activations, N outputs, K inputs, G groups, g inputs in a grou
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from langwright.backend import Dtype
 from langwright.errors import BadInput, Unsupported, suggest
 from langwright.model.blocks import BLOCK, Q4_0, Q8_0, Blocks
 from langwright.model.torch_kernels import (
@@ -26,9 +27,7 @@ from langwright.model.torch_kernels import (
     unpack_int4,
 )
 
-Dtype = Literal["float32", "bfloat16", "int8", "int4", "nf4", "auto"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
-"""How a model's weights are held in memory; `auto` as its files hold them."""
 
 _STRETCH = 2**22
 """Values of a matrix that are dequantised at one time."""

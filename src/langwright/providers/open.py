@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from langwright.backend import Dtype
 from langwright.errors import BadInput, NotFound, Unsupported, suggest
 from langwright.store import Run, Store
 from langwright.store.catalog import catalog
@@ -28,10 +29,14 @@ class Place:
     path: Path
 
 
-def open_model(name: str, *, store: Store | None = None) -> Model:
+def open_model(name: str, *, dtype: Dtype = "float32", store: Store | None = None) -> Model:
     """The model that `name` means: one of the store, a run (its final model, else its latest
     checkpoint), a checkpoint `run@STEP`, or a path (Hugging Face folder, GGUF file); each with an
-    adapter where `+` and the adapter's name or folder follow, which is merged into the weights.
+    adapter where `+` and the adapter's name or folder follow, which is merged into the weights, or
+    computed beside quantised ones.
+
+    `dtype` is how the weights are held: `float32`, `bfloat16`, `int8`, `int4` (32 weights share a
+    scale), `nf4` (meant for QLoRA; slow), or `auto`, as the files hold them.
 
     What has a `/` or ends in `.gguf` is a path; all else is looked up in the store.
 
@@ -46,16 +51,20 @@ def open_model(name: str, *, store: Store | None = None) -> Model:
     added = place_of(adapter, store, ("adapter",)) if plus else None
     # Here, since importing torch takes seconds and a misspelt name should not.
     from langwright.inference import Engine
-    from langwright.model import Adapters, load_adapter, load_model
+    from langwright.model import Adapters, is_quantised, load_adapter, load_model
     from langwright.providers.handle import Model
 
-    bundle = load_model(place.path)
     if added is None:
+        bundle = load_model(place.path, dtype)
         return Model(Engine(bundle, place.name), bundle)
+    bundle = load_model(place.path, dtype)
     adapters = Adapters(bundle.module)
     adapters.load("one", load_adapter(added.path))
-    adapters.merge("one")
-    adapters.detach()
+    if is_quantised(bundle.module):
+        adapters.select("one")
+    else:
+        adapters.merge("one")
+        adapters.detach()
     return Model(Engine(bundle, f"{place.name}+{added.name}"), bundle)
 
 
