@@ -61,6 +61,11 @@ class Matrix(nn.Module):
         """x w^T by a kernel, or None where there is none."""
         return None
 
+    @property
+    def num_bytes(self) -> int:
+        """What they take, scales included."""
+        return sum(one.nbytes for one in self.buffers())
+
     def dequantised(self) -> Tensor:
         """All rows in float32."""
         return self.rows(0, self.shape[0])
