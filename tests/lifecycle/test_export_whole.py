@@ -21,6 +21,7 @@ import transformers
 
 import langwright
 from langwright.lifecycle import grow
+from langwright.model import load_gguf, save_folder
 from langwright.store import Store
 
 pytestmark = pytest.mark.slow
@@ -40,10 +41,11 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """SmolLM2 with a LoRA that PEFT trained for some steps in transformers, on every matrix."""
     torch.manual_seed(0)
-    options: dict[str, Any] = {"gguf_file": smollm2_path.name}
-    base = transformers.AutoModelForCausalLM.from_pretrained(smollm2_path.parent, **options)
+    folder = tmp_path_factory.mktemp("base")
+    save_folder(folder, load_gguf(smollm2_path))
+    base = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     config = peft.LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
-    model = peft.get_peft_model(base.float(), config).train()
+    model = peft.get_peft_model(base, config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     ids = torch.randint(0, 49_000, (2, 32), generator=torch.Generator().manual_seed(0))
     first = last = 0.0

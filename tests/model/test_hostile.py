@@ -21,6 +21,7 @@ import pytest
 import torch
 import transformers
 
+from langwright.backend import Dtype
 from langwright.errors import LangwrightError
 from langwright.model import (
     Adapters,
@@ -46,9 +47,9 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-def used(path: Path) -> None:
+def used(path: Path, dtype: Dtype = "float32") -> None:
     """Load it and work with it, as a person would."""
-    model = load_model(path)
+    model = load_model(path, dtype)
     ids = model.tokenizer.encode("the quick fox 12")[:8] or [0]
     if model.template is not None:
         model.template.encode([{"role": "user", "content": "hi"}], add_generation_prompt=True)
@@ -66,8 +67,10 @@ def paired(path: Path) -> None:
 
 KINDS: dict[str, Callable[[Path], object]] = {
     "gguf": lambda path: used(path / "model.gguf"),
+    "gguf, as stored": lambda path: used(path / "model.gguf", "auto"),
     "gguf, told": lambda path: describe_path(path / "model.gguf"),
     "folder": used,
+    "folder, in 4 bits": lambda path: used(path, "int4"),
     "folder, told": describe_path,
     "shards": used,
     "adapter": load_adapter,
