@@ -8,7 +8,7 @@ import pytest
 
 import langwright as lw
 from langwright.errors import NotFound
-from langwright.model import ModelBundle, save_folder
+from langwright.model import Adapters, LoRASettings, ModelBundle, save_adapter, save_folder
 from langwright.store import Store
 
 
@@ -27,3 +27,17 @@ def test_licence_and_lineage(store: Store, model_a: ModelBundle, tmp_path: Path)
     assert bare["parameters"] == told["parameters"]
     with pytest.raises(NotFound):
         lw.describe("grwn", store=store)
+
+
+def test_an_adapter_is_told_beside_its_model(
+    store: Store, model_a: ModelBundle, tmp_path: Path
+) -> None:
+    save_folder(tmp_path, model_a)
+    adapters = Adapters(model_a.module)
+    adapters.add("one", LoRASettings(rank=3, targets=("q_proj",)))
+    save_adapter(tmp_path, adapters.take("one"))
+    adapters.detach()
+    told = lw.describe(f"{tmp_path}+{tmp_path}", store=store)["adapter"]
+    shape = model_a.module.shape
+    width = shape.hidden_size + shape.num_heads * shape.head_dim
+    assert (told["rank"], told["parameters"]) == (3, 3 * width * shape.num_layers)

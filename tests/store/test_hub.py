@@ -21,6 +21,7 @@ from langwright.errors import (
     NotFound,
     Unsupported,
 )
+from langwright.providers.open import place_of
 from langwright.store import Store, pull
 from langwright.store.repository import Repository, members
 from langwright.text import open_corpus
@@ -185,6 +186,15 @@ def test_refusals_say_what_to_do(
     with pytest.raises(error, match=words):
         pull("hf:lab/tiny", store=store)
     assert_nothing_left(store)
+
+
+def test_its_name_on_the_hub_opens_it(store: Store, hub: StandIn) -> None:
+    hub.add("model", "lab/tiny", MODEL)
+    with pytest.raises(NotFound) as error:
+        place_of("hf:lab/tiny", store, ("model",))
+    assert "langwright pull hf:lab/tiny" in error.value.remedy
+    pulled = pull("hf:lab/tiny", store=store)
+    assert place_of("hf:lab/tiny", store, ("model",)).path == store.path(pulled)
 
 
 def test_what_is_not_there_says_so(store: Store, hub: StandIn) -> None:

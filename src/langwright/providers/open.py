@@ -38,17 +38,13 @@ def open_model(name: str, *, dtype: Dtype = "float32", store: Store | None = Non
     `dtype` is how the weights are held: `float32`, `bfloat16`, `int8`, `int4` (32 weights share a
     scale), `nf4` (meant for QLoRA; slow), or `auto`, as the files hold them.
 
-    What has a `/` or ends in `.gguf` is a path; all else is looked up in the store.
+    What has a `/` or ends in `.gguf` is a path, `hf:OWNER/NAME` what was pulled under this name;
+    all else is looked up in the store.
 
     Raises `NotFound` that suggests what was meant, `BadInput` for what is no model, `Unsupported`
     for a provider's model or an unknown family, `Damaged` for a file that cannot be read.
     """
-    store = store or Store()
-    base, plus, adapter = name, "", ""
-    if not Path(name).expanduser().exists():  # a path may hold a plus
-        base, plus, adapter = name.rpartition("+") if "+" in name else (name, "", "")
-    place = place_of(base, store, ("model",))
-    added = place_of(adapter, store, ("adapter",)) if plus else None
+    place, added = places_of(name, store or Store())
     # Here, since importing torch takes seconds and a misspelt name should not.
     from langwright.inference import Engine
     from langwright.model import Adapters, is_quantised, load_adapter, load_model
@@ -105,8 +101,18 @@ def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
     return tokenizer_from_gguf(GGUFFile(ggufs[0]).fields)
 
 
+def places_of(name: str, store: Store) -> tuple[Place, Place | None]:
+    """Where the model lies, and the adapter that `name` puts behind a `+`."""
+    if "+" not in name or Path(name).expanduser().exists():  # a path may hold a plus
+        return place_of(name, store, ("model",)), None
+    base, _, adapter = name.rpartition("+")
+    return place_of(base, store, ("model",)), place_of(adapter, store, ("adapter",))
+
+
 def place_of(name: str, store: Store, kinds: tuple[str, ...]) -> Place:
     """Where the thing of one of `kinds` lies that `name` means; raises as `open_model`."""
+    if name.startswith("hf:"):
+        return _pulled(name, store)
     if "/" in name or name.endswith(".gguf"):
         return _path(name)
     run_name, at, step = name.partition("@")
@@ -134,6 +140,14 @@ def place_of(name: str, store: Store, kinds: tuple[str, ...]) -> Place:
     raise NotFound(
         f"There is no {' or '.join(kinds)} '{name}'.", remedy=suggest(name, _known(store, kinds))
     )
+
+
+def _pulled(name: str, store: Store) -> Place:
+    """What was pulled from the hub under this name, without its revision."""
+    for artifact in store.artifacts():
+        if artifact.settings.get("source") == name and not artifact.dropped:
+            return Place(artifact.name, store.path(artifact))
+    raise NotFound(f"'{name}' is not in the store.", remedy=f"`langwright pull {name}` brings it.")
 
 
 def _path(name: str) -> Place:
