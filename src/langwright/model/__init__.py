@@ -4,7 +4,7 @@ from pathlib import Path
 
 from langwright.backend import Dtype
 from langwright.model.architecture import Architecture
-from langwright.model.bundle import ModelBundle, decoder_from, weights_sha256
+from langwright.model.bundle import ModelBundle, decoder_from, one_thread, weights_sha256
 from langwright.model.cache import KVCache
 from langwright.model.decoder import Decoder
 from langwright.model.folder import load_folder, save_folder, write_tensors
@@ -18,10 +18,9 @@ def load_model(path: Path, dtype: Dtype = "float32") -> ModelBundle:
     """Load a Hugging Face folder, a GGUF file, or an artifact's folder that holds a GGUF, its
     weights held as `dtype`."""
     check_dtype(dtype)
-    if path.is_file():
-        return load_gguf(path, dtype)
-    ggufs = sorted(path.glob("*.gguf"))
-    return load_gguf(ggufs[0], dtype) if len(ggufs) == 1 else load_folder(path, dtype)
+    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    with one_thread():
+        return load_gguf(ggufs[0], dtype) if len(ggufs) == 1 else load_folder(path, dtype)
 
 
 __all__ = [
