@@ -234,3 +234,15 @@ def test_a_pickle_in_disguise_is_not_run(
             KINDS[kind](folder)
         (folder / other).rename(folder / name)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_tokenizer_whose_post_processor_is_nonsense_is_refused(
+    folders: Callable[[str], Path],
+) -> None:
+    folder = folders("folder")
+    (folder / "langwright.json").unlink()  # which would say what begins a text
+    spec = json.loads((folder / "tokenizer.json").read_text())
+    spec["post_processor"] = {"type": "TemplateProcessing", "single": 3}
+    (folder / "tokenizer.json").write_text(json.dumps(spec))
+    with pytest.raises(LangwrightError, match="post_processor"):
+        used(folder)

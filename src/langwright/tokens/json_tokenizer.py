@@ -96,7 +96,13 @@ class JsonTokenizer(Tokenizer):
         if self.spec.get("post_processor") is None:
             return None
         spec = {**self.spec, "truncation": None, "padding": None}
-        put = tokenizers.Tokenizer.from_str(json.dumps(spec)).encode("").ids
+        try:
+            put = tokenizers.Tokenizer.from_str(json.dumps(spec)).encode("").ids
+        except Exception as error:  # `tokenizers` raises no narrower one
+            raise Damaged(
+                f"The tokenizer's post_processor is not understood: {error}.",
+                remedy="Fetch tokenizer.json again.",
+            ) from None
         return put[0] if len(put) == 1 else None
 
     def with_start(self, token: int | None) -> JsonTokenizer:
