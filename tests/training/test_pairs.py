@@ -252,6 +252,7 @@ def test_folders_that_are_not_as_written_are_refused(
         ("config.json", "{", Damaged, "not JSON"),
         ("config.json", json.dumps(config | {"model_type": "qwen3"}), Unsupported, "does not hold"),
         ("config.json", json.dumps(config | {"num_heads": 5}), Damaged, "multiple"),
+        ("config.json", json.dumps(config | {"context_length": 10**30}), Damaged, "context_length"),
         ("config.json", json.dumps(config | {"colour": "red"}), Damaged, "colour"),
         ("config.json", other, BadInput, "in the shape"),
         ("config.json", json.dumps(config | {"num_layers": 10**9}), BadInput, "another size"),
