@@ -33,6 +33,8 @@ class BertShape(Settings):
     def _fits(self) -> BertShape:
         if self.hidden_size % self.num_heads:
             raise ValueError("hidden_size must be a multiple of num_heads")
+        if self.pad_id >= self.vocab_size:
+            raise ValueError("pad_id must be of the vocabulary")
         return self
 
     @classmethod

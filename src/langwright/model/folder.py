@@ -167,8 +167,9 @@ def _weight_files(folder: Path) -> list[Path]:
         raise Damaged(f"{index} has no weight_map.", remedy=_AGAIN)
     for name in places.values():
         # One name in this folder: a file from elsewhere may not lead out of it.
-        if not isinstance(name, str) or name in ("", "..") or set(name) & {"/", "\\", "\0"}:
-            raise Damaged(f"{index} names the file {name!r}.", remedy=_AGAIN)
+        known = isinstance(name, str) and name not in ("", "..") and len(name) <= 128
+        if not known or set(name) & {"/", "\\", "\0"}:
+            raise Damaged(f"{index} names the file {str(name)[:128]!r}.", remedy=_AGAIN)
     files = [folder / name for name in dict.fromkeys(places.values())]
     for file in files:
         if not file.is_file():
