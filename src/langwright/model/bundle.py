@@ -48,7 +48,8 @@ def decoder_from(shape: Architecture, weights: dict[str, torch.Tensor]) -> Decod
     """A decoder that holds `weights` (our names) without a second copy; raises as `filled`."""
     if shape.tie_embeddings:
         weights.pop("lm_head.weight", None)
-    module = filled(lambda: Decoder(shape), weights, shape.num_layers)
+    parts = shape.num_layers * max(1, shape.num_experts)
+    module = filled(lambda: Decoder(shape), weights, parts)
     module.set_rotary()
     if shape.tie_embeddings:
         module.lm_head.weight = module.embed_tokens.weight

@@ -12,6 +12,7 @@ import torch
 from langwright.errors import BadInput, Damaged
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from
+from langwright.model.families.family import apart
 from langwright.model.families.gguf_names import ARCHITECTURES
 from langwright.model.gguf_file import GGUFFile
 from langwright.model.gguf_settings import architecture
@@ -61,6 +62,14 @@ def _weights(file: GGUFFile, shape: Architecture) -> dict[str, torch.Tensor]:
         if match[2] == "attn_qkv":
             for part, one in zip("qkv", np.split(values, 3), strict=True):
                 weights[ours.replace("qkv", f"{part}_proj")] = torch.from_numpy(one.copy())
+        elif ".experts." in ours:
+            if len(values) != shape.num_experts:
+                raise Damaged(
+                    f"{file.path} has '{name}' in the shape {list(values.shape)} for"
+                    f" {shape.num_experts} experts.",
+                    remedy="Fetch the file again.",
+                )
+            weights |= apart(ours, torch.from_numpy(values))
         else:
             weights[ours] = torch.from_numpy(values)
     return weights
