@@ -63,7 +63,7 @@ def _weights(file: GGUFFile, shape: Architecture) -> dict[str, torch.Tensor]:
             for part, one in zip("qkv", np.split(values, 3), strict=True):
                 weights[ours.replace("qkv", f"{part}_proj")] = torch.from_numpy(one.copy())
         elif ".experts." in ours:
-            if len(values) != shape.num_experts:
+            if values.shape[:1] != (shape.num_experts,):
                 raise Damaged(
                     f"{file.path} has '{name}' in the shape {list(values.shape)} for"
                     f" {shape.num_experts} experts.",
