@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,20 @@ import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from langwright.errors import BadInput, BadSettings, Damaged, LangwrightError, Unsupported
+from langwright.errors import BadInput, BadSettings, Damaged, Unsupported
 from langwright.model import (
     Adapters,
     Architecture,
     Decoder,
     LoRASettings,
+    ModelBundle,
     decoder_from,
+    gguf_write,
     load_adapter,
+    load_folder,
+    load_gguf,
     save_adapter,
+    save_folder,
     write_tensors,
 )
 from langwright.model.description import describe_module, describe_path, in_a_line
@@ -32,6 +38,7 @@ CONFIG = {
     "max_position_embeddings": 32, "num_experts": 6, "num_experts_per_tok": 2,
     "moe_intermediate_size": 12, "norm_topk_prob": True,
 }  # fmt: skip
+GGUF = {"family": "qwen3_moe", "num_experts": 5, "experts_per_token": 2, "expert_size": 32}
 IDS = torch.randint(0, 48, (3, 11), generator=torch.Generator().manual_seed(5))
 HUB = {
     # config.json as the hub has it, of 30B-A3B and of 235B-A22B
@@ -89,7 +96,7 @@ def test_the_published_sizes(
     tables = 2 * shape.vocab_size * shape.hidden_size
     assert round(shape.num_parameters / 1e9, digits) == billions
     assert round((shape.num_parameters - tables) / 1e9, digits) == without_tables
-    assert shape.num_active_parameters / 1e9 == pytest.approx(active, rel=0.02)  # it says 3.3 of 3.35
+    assert shape.num_active_parameters / 1e9 == pytest.approx(active, rel=0.02)
 
 
 @pytest.mark.parametrize("original", [True, False])
@@ -190,6 +197,57 @@ def test_a_stack_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
         shape = shape_of()
         with pytest.raises(BadInput, match=r"layers\.1\.mlp\.experts"):
             decoder_from(shape, shape.of.to_ours(load_weights(tmp_path), shape))
+
+
+Make = Callable[..., ModelBundle]
+
+
+def test_a_file_becomes_a_folder_unchanged(make_model: Make, tmp_path: Path) -> None:
+    """What comes out of one tensor is written as many."""
+    made = make_model(**GGUF)
+    gguf_write.save_gguf(tmp_path / "a.gguf", made, "bf16")
+    read = load_gguf(tmp_path / "a.gguf")
+    save_folder(tmp_path, read)
+    again = dict(load_folder(tmp_path).module.named_parameters())
+    for name, values in made.module.named_parameters():
+        exact = values.dim() == 1 or name.endswith(".mlp.gate.weight")  # a router stays float32
+        assert torch.equal(again[name], values if exact else values.bfloat16().float())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"expert_weights_norm": False}, "expert_weights_norm = False; only True"),
+        ({"expert_weights_scale": 2.5}, "expert_weights_scale"),
+        ({"expert_gating_func": 2}, "expert_gating_func"),
+        ({"expert_shared_count": 1}, "expert_shared_count"),
+        ({"expert_count": 0}, "num_experts is 0"),
+        ({"expert_count": 4}, "for 4 experts"),
+        ({"expert_count": 4096}, "for 4096 experts"),
+        ({"expert_count": 2**31}, "num_experts"),
+        ({"expert_used_count": 6}, "experts_per_token is 6, num_experts 5"),
+        ({"expert_feed_forward_length": 64}, "its settings ask for"),
+        ({"expert_feed_forward_length": None}, "expert_feed_forward_length"),
+    ],
+)
+def test_hostile_files_are_refused(
+    make_model: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any],
+    words: str,
+) -> None:
+    real = gguf_write._settings
+
+    def spoilt(arch: str, shape: Architecture) -> dict[str, Any]:
+        found = {**real(arch, shape), **fields}
+        return {key: value for key, value in found.items() if value is not None}
+
+    monkeypatch.setattr(gguf_write, "_settings", spoilt)
+    monkeypatch.setattr(gguf_write, "_check", lambda *_: None)
+    gguf_write.save_gguf(tmp_path / "a.gguf", make_model(**GGUF))
+    with pytest.raises((Unsupported, BadSettings, BadInput, Damaged), match=words):
+        load_gguf(tmp_path / "a.gguf")
 
 
 def test_adapters_are_of_attention_alone(module: Decoder, tmp_path: Path) -> None:

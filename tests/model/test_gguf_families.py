@@ -130,8 +130,9 @@ def write(path: Path, name: str, module: Decoder) -> None:
         if inside.startswith("mlp.experts."):
             if not inside.startswith("mlp.experts.0."):
                 continue
-            of_each = [key.replace("experts.0.", f"experts.{one}.") for one in range(shape.num_experts)]
-            values = np.stack([tensors[one] for one in of_each])
+            before, _, behind = key.rpartition("0.")
+            names = [f"{before}{one}.{behind}" for one in range(shape.num_experts)]
+            values = np.stack([tensors[one] for one in names])
             inside = inside.replace(".0.", ".")
         if shape.norm_offset and key.endswith("norm.weight"):
             values = values + np.float32(1.0)

@@ -67,6 +67,8 @@ def paired(path: Path) -> None:
 KINDS: dict[str, Callable[[Path], object]] = {
     "gguf": lambda path: used(path / "model.gguf"),
     "gguf, told": lambda path: describe_path(path / "model.gguf"),
+    "experts": lambda path: used(path / "model.gguf"),
+    "experts, told": describe_path,
     "folder": used,
     "folder, told": describe_path,
     "shards": used,
@@ -82,8 +84,10 @@ def folders(make_model: Callable[..., ModelBundle], tmp_path: Path) -> Callable[
         kind = kind.partition(",")[0]
         folder = tmp_path / kind
         folder.mkdir()
-        model = make_model(family="llama")
-        if kind == "gguf":
+        experts = {"num_experts": 5, "experts_per_token": 2, "expert_size": 32}
+        sparse = {"family": "qwen3_moe", **experts} if kind == "experts" else {}
+        model = make_model(**{"family": "llama", **sparse})
+        if kind in ("gguf", "experts"):
             save_gguf(folder / "model.gguf", model, "q4_0")
         elif kind == "folder":
             save_folder(folder, model)

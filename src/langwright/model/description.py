@@ -85,7 +85,8 @@ def describe_path(path: Path) -> Description:
     stored: Counter[str] = Counter()
     for kind, count in kinds:
         stored[kind] += count
-    if isinstance(shape, Architecture) and shape.num_parameters > min(stored.total(), 8 * num_bytes):
+    most = min(stored.total(), 8 * num_bytes)
+    if isinstance(shape, Architecture) and shape.num_parameters > most:
         raise Damaged(  # before millions of modules are built
             f"{path} has settings for {shape.num_parameters:,} parameters, and holds fewer.",
             remedy="Fetch the model again, weights and settings together.",
@@ -117,8 +118,8 @@ def in_a_line(told: Description) -> str:
     text = f"{told['family']}, {told['num_layers']} layers; parameters: {parts}; "
     text += f"{told['weights_bytes']['float32'] / 1e6:,.1f} MB in float32"
     if "num_experts" in told:
-        text += f"; a token goes through {told['experts_per_token']} of {told['num_experts']} experts"
-        text += f", {told['num_active_parameters']:,} parameters"
+        chosen = f"{told['experts_per_token']} of {told['num_experts']} experts"
+        text += f"; a token goes through {chosen}, {told['num_active_parameters']:,} parameters"
     if "flops_per_token" in told:
         flops = told["flops_per_token"]["training"] / 1e6
         cache = told["cache_bytes_per_token"]["bfloat16"]

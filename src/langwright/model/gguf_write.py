@@ -43,8 +43,8 @@ _GENERATION = re.compile(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}")
 def save_gguf(path: Path, model: ModelBundle, dtype: str = "f32", name: str | None = None) -> None:
     """Write weights, settings, tokenizer and chat template into one file.
 
-    Matrices take `dtype`, one of `DTYPES`; vectors, learned positions and routers stay float32,
-    and with 4 or 5 bits the table and the head take q8_0, which they suffer most from. A row that is no
+    Matrices take `dtype`, one of `DTYPES`; vectors, learned positions and routers stay float32, and
+    with 4 or 5 bits the table and the head take q8_0, which they suffer most from. A row that is no
     multiple of 32 values long cannot be quantised: such a matrix takes f16, and that is said.
 
     Raises `Unsupported` for what no GGUF file of the family can say, `BadInput` for another dtype.
@@ -230,11 +230,11 @@ def _tensors(model: ModelBundle, known: GGUFNames) -> Iterator[_Tensor]:
         if shape.norm_offset and key.endswith("norm.weight"):
             values = values + np.float32(shape.norm_offset)  # llama.cpp holds them whole
         yield _Tensor(f"{layer}{theirs[inside]}.{end}", key, values)
-    for layer, part in product(range(shape.num_layers if shape.num_experts else 0), _EXPERT):
-        path = f"layers.{layer}.mlp.experts"
+    for number, part in product(range(shape.num_layers if shape.num_experts else 0), _EXPERT):
+        path = f"layers.{number}.mlp.experts"
         each = [weights[f"{path}.{one}.{part}.weight"] for one in range(shape.num_experts)]
         name, stack = theirs[f"mlp.experts.{part}"], torch.stack(each).float().numpy()
-        yield _Tensor(f"blk.{layer}.{name}.weight", f"{path}.{part}.weight", stack)
+        yield _Tensor(f"blk.{number}.{name}.weight", f"{path}.{part}.weight", stack)
 
 
 def permute(rows: Values, heads: int) -> Values:

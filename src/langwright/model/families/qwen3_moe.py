@@ -1,5 +1,5 @@
-"""Qwen 3, mixture of experts (Qwen team 2025): Qwen 3's attention, and in every layer a feed-forward
-of many experts (see `model/experts.py`)."""
+"""Qwen 3's mixtures of experts (Qwen team 2025): its attention, and in every layer a feed-forward of
+many experts (see `model/experts.py`)."""
 
 from __future__ import annotations
 
@@ -83,6 +83,4 @@ def to_ours(weights: Weights, shape: Architecture) -> Weights:
     return ours
 
 
-QWEN3_MOE = Family(
-    "qwen3_moe", "Qwen3MoeForCausalLM", read, write, SETTINGS, to_ours, sparse=True
-)
+QWEN3_MOE = Family("qwen3_moe", "Qwen3MoeForCausalLM", read, write, SETTINGS, to_ours, sparse=True)
