@@ -81,7 +81,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3_moe": ("Qwen3MoeConfig", EXPERTS),
     "qwen3_moe, shares of the whole": (
         "Qwen3MoeConfig",
-        {**EXPERTS, "norm_topk_prob": False, "num_experts_per_tok": 6, "tie_word_embeddings": True},
+        {**EXPERTS, "norm_topk_prob": False, "num_experts_per_tok": 3, "tie_word_embeddings": True},
     ),
     "smollm3": ("SmolLM3Config", {}),
     "smollm3, all turned but two": ("SmolLM3Config", {"no_rope_layers": [0, 1, 1, 0]}),

@@ -1,5 +1,5 @@
-"""Qwen 3's mixtures of experts (Qwen team 2025): its attention, and in every layer a feed-forward of
-many experts (see `model/experts.py`)."""
+"""Qwen 3's mixtures of experts (Qwen team 2025): its attention, and in every layer a feed-forward
+of many experts (see `model/experts.py`)."""
 
 from __future__ import annotations
 
