@@ -24,6 +24,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3": {"vocab_size": 384},
     "llama": {"tie_embeddings": False, "rope_scaling": {"kind": "linear", "factor": 2.0}},
     "qwen2": {"qkv_bias": True, "head_dim": 8},
+    "qwen3_moe": {"num_experts": 5, "experts_per_token": 2, "expert_size": 32},
     "smollm3": {"num_layers": 4, "unrotated_layers": (3,)},
     "arcee": {},
     "gemma3_text": {**WINDOWED, "attention_scale": 0.25, "rope_theta": 1_000_000.0},
@@ -77,11 +78,12 @@ def test_llama_cpp_reads_every_family_as_we_do(
         assert (weights[name] - values).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe"])
 @pytest.mark.parametrize("dtype", ["f16", "bf16", "q8_0", "q5_1", "q4_0"])
 def test_smaller_types_are_proved_against_what_they_leave(
-    dtype: str, folder: Callable[..., Path], tmp_path: Path
+    dtype: str, family: str, folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    source = folder(family="llama")
+    source = folder(family=family, **(FAMILIES["qwen3_moe"] if family == "qwen3_moe" else {}))
     (proof,) = export(str(source), "gguf", tmp_path / "out", dtype=dtype)["proofs"]
     assert proof["passed"]
     assert proof["dtype"] == dtype
@@ -89,8 +91,11 @@ def test_smaller_types_are_proved_against_what_they_leave(
     assert (tmp_path / "out" / "model.Modelfile").read_text().startswith("FROM ./model.gguf\n")
 
 
-def test_transformers_reads_a_folder_as_we_do(folder: Callable[..., Path], tmp_path: Path) -> None:
-    source = folder(family="qwen3")
+@pytest.mark.parametrize("family", ["qwen3", "qwen3_moe"])
+def test_transformers_reads_a_folder_as_we_do(
+    family: str, folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = folder(family=family, **FAMILIES[family])
     found = export(str(source), "hf", tmp_path / "out", dtype="bf16")
     (proof,) = found["proofs"]
     assert proof["engine"] == "transformers"
@@ -202,6 +207,16 @@ def test_what_gguf_cannot_say_is_refused_by_name(
     with pytest.raises(Unsupported, match="sliding_layers"):
         export(str(source), "gguf", tmp_path / "out.gguf")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_shares_of_experts_that_are_no_whole_stay_out_of_gguf(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = folder(family="qwen3_moe", **FAMILIES["qwen3_moe"], norm_topk_prob=False)
+    with pytest.raises(Unsupported, match="norm_topk_prob=False"):
+        export(str(source), "gguf", tmp_path / "out.gguf")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert export(str(source), "hf", tmp_path / "out")["proofs"][0]["passed"]
 
 
 def test_unproved_files_say_so(

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from langwright.errors import LangwrightError, Unsupported
-from langwright.model import Architecture, KVCache
+from langwright.model import Architecture, KVCache, write_tensors
 from langwright.model.bundle import decoder_from
 from langwright.model.families import FAMILIES
 
@@ -41,6 +42,13 @@ YARN = {
     "factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+EXPERTS = {
+    "head_dim": 16,
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 24,
+    "norm_topk_prob": True,
+}
 WINDOWS = ["sliding_attention", "full_attention"] * 2
 GPT2 = {
     "vocab_size": 96,
@@ -69,6 +77,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3, windows": (
         "Qwen3Config",
         {"use_sliding_window": True, "sliding_window": 5, "layer_types": WINDOWS},
+    ),
+    "qwen3_moe": ("Qwen3MoeConfig", EXPERTS),
+    "qwen3_moe, shares of the whole": (
+        "Qwen3MoeConfig",
+        {**EXPERTS, "norm_topk_prob": False, "num_experts_per_tok": 3, "tie_word_embeddings": True},
     ),
     "smollm3": ("SmolLM3Config", {}),
     "smollm3, all turned but two": ("SmolLM3Config", {"no_rope_layers": [0, 1, 1, 0]}),
@@ -114,7 +127,7 @@ def written(model: Any, folder: Path) -> dict[str, Any]:
 
 def ours(model: Any, folder: Path) -> Any:
     shape = Architecture.from_hugging_face(written(model, folder))
-    weights = {name: values.clone() for name, values in model.state_dict().items()}
+    weights = load_file(folder / "model.safetensors")
     return decoder_from(shape, shape.of.to_ours(weights, shape))
 
 
@@ -137,16 +150,16 @@ def test_what_we_write_transformers_reads(name: str, tmp_path: Path) -> None:
     config = shape.to_hugging_face()
     assert Architecture.from_hugging_face(json.loads(json.dumps(config))) == shape
     weights = shape.of.to_theirs(dict(module.named_parameters()), shape)
-    named = dict(model.named_parameters())
+    named = load_file(tmp_path / "model.safetensors")
     assert weights.keys() == named.keys()
     assert all(torch.equal(weights[key], named[key]) for key in named)
     assert sum(values.numel() for values in named.values()) == shape.num_parameters
     (tmp_path / "config.json").write_text(json.dumps(config))
-    again = transformers.AutoConfig.from_pretrained(tmp_path)
-    again._attn_implementation = "eager"
-    twin = transformers.AutoModelForCausalLM.from_config(again).float().eval()
+    write_tensors(tmp_path / "model.safetensors", weights)
+    twin = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, attn_implementation="eager", dtype=torch.float32
+    ).eval()
     assert type(twin) is type(model)
-    twin.load_state_dict(model.state_dict())
     with torch.no_grad():
         assert torch.equal(twin(IDS).logits, model(IDS).logits)
 

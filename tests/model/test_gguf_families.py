@@ -35,6 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     "smollm3": {"unrotated_layers": (3, 7)},
     "qwen2": {},
     "qwen3": {},
+    "qwen3moe": {"num_experts": 6, "experts_per_token": 2, "expert_size": 32},
     "gemma3": {
         "rope_theta": 1_000_000.0,
         "local_rope_theta": 10_000.0,
@@ -85,6 +86,10 @@ def write(path: Path, name: str, module: Decoder) -> None:
         writer.add_value_length(shape.head_dim)
         writer.add_rope_dimension_count(shape.head_dim)
         writer.add_rope_freq_base(shape.rope_theta)
+    if arch == "qwen3moe":
+        writer.add_expert_count(shape.num_experts)
+        writer.add_expert_used_count(shape.experts_per_token)
+        writer.add_expert_feed_forward_length(shape.expert_size)
     if arch == "gemma3":
         writer.add_sliding_window(WINDOW)
     scaling = shape.rope_scaling
@@ -122,6 +127,13 @@ def write(path: Path, name: str, module: Decoder) -> None:
             fused = [tensors[key.replace("q_proj", f"{one}_proj")] for one in "qkv"]
             writer.add_tensor(f"{layer}attn_qkv.{end}", np.concatenate(fused))
             continue
+        if inside.startswith("mlp.experts."):
+            if not inside.startswith("mlp.experts.0."):
+                continue
+            before, _, behind = key.rpartition("0.")
+            names = [f"{before}{one}.{behind}" for one in range(shape.num_experts)]
+            values = np.stack([tensors[one] for one in names])
+            inside = inside.replace(".0.", ".")
         if shape.norm_offset and key.endswith("norm.weight"):
             values = values + np.float32(1.0)
         writer.add_tensor(f"{layer}{theirs[inside]}.{end}", np.ascontiguousarray(values))

@@ -69,6 +69,8 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "gguf": lambda path: used(path / "model.gguf"),
     "gguf, as stored": lambda path: used(path / "model.gguf", "auto"),
     "gguf, told": lambda path: describe_path(path / "model.gguf"),
+    "experts": lambda path: used(path / "model.gguf"),
+    "experts, told": describe_path,
     "folder": used,
     "folder, in 4 bits": lambda path: used(path, "int4"),
     "folder, told": describe_path,
@@ -85,8 +87,10 @@ def folders(make_model: Callable[..., ModelBundle], tmp_path: Path) -> Callable[
         kind = kind.partition(",")[0]
         folder = tmp_path / kind
         folder.mkdir()
-        model = make_model(family="llama")
-        if kind == "gguf":
+        experts = {"num_experts": 5, "experts_per_token": 2, "expert_size": 32}
+        sparse = {"family": "qwen3_moe", **experts} if kind == "experts" else {}
+        model = make_model(**{"family": "llama", **sparse})
+        if kind in ("gguf", "experts"):
             save_gguf(folder / "model.gguf", model, "q4_0")
         elif kind == "folder":
             save_folder(folder, model)

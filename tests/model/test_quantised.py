@@ -272,7 +272,11 @@ def test_damaged_scales_are_refused(make_model: Make, tmp_path: Path) -> None:
 
 
 def test_positions_and_vectors_are_never_quantised() -> None:
-    for name, size in (("embed_positions.weight", (8, 64)), ("norm.weight", (64,))):
+    for name, size in (
+        ("embed_positions.weight", (8, 64)),
+        ("layers.0.mlp.gate.weight", (8, 64)),
+        ("norm.weight", (64,)),
+    ):
         for dtype in ("int8", "int4", "nf4"):
             found = held(name, torch.zeros(size), dtype)
             assert isinstance(found, Tensor)

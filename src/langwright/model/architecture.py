@@ -13,6 +13,8 @@ from langwright.model.families import FAMILIES, ConfigFile, Family
 from langwright.model.rope_scaling import RopeScaling
 
 Size = Annotated[int, Field(ge=1, lt=2**31)]
+MAX_EXPERTS = 4096
+"""In a layer; the largest known has 512."""
 Layers = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(max_length=65_536)]
 
 
@@ -21,7 +23,9 @@ class Architecture(Settings):
 
     A family (see `families/`) fixes what its models have in common; what it leaves open may be
     given. `sliding_layers` see the last `sliding_window` positions only, and turn by
-    `local_rope_theta` where that is given; `unrotated_layers` know no positions.
+    `local_rope_theta` where that is given; `unrotated_layers` know no positions. In a sparse family
+    a token goes through `experts_per_token` of a layer's `num_experts`, each `expert_size` wide
+    inside; with `norm_topk_prob` their shares add up to one.
     """
 
     family: str = "qwen3"
@@ -51,6 +55,10 @@ class Architecture(Settings):
     activation: Literal["silu", "gelu_tanh", "relu2"] = "silu"
     gated: bool = True
     mlp_bias: bool = False
+    num_experts: int = Field(0, ge=0, le=MAX_EXPERTS)
+    experts_per_token: int = Field(0, ge=0)
+    expert_size: int = Field(0, ge=0, lt=2**31)
+    norm_topk_prob: bool = True
     scale_embeddings: bool = False
     logit_softcap: float | None = Field(None, gt=0, allow_inf_nan=False)
     tie_embeddings: bool = True
@@ -82,6 +90,14 @@ class Architecture(Settings):
             raise ValueError("sliding_layers and unrotated_layers must be of the layers")
         if self.sliding_layers and self.sliding_window is None:
             raise ValueError("sliding_layers need a sliding_window")
+        for key in ("num_experts", "experts_per_token", "expert_size"):
+            if bool(value := getattr(self, key)) != self.of.sparse:
+                has = "has" if self.of.sparse else "has no"
+                raise ValueError(f"the family {self.family} {has} experts; {key} is {value}")
+        if self.experts_per_token > self.num_experts:
+            raise ValueError(
+                f"experts_per_token is {self.experts_per_token}, num_experts {self.num_experts}"
+            )
         scaling = self.rope_scaling
         if scaling and scaling.kind != "linear" and scaling.original_context is None:
             raise ValueError(f"rope_scaling {scaling.kind} needs original_context")
@@ -98,14 +114,24 @@ class Architecture(Settings):
 
     @property
     def matrices(self) -> int:
-        """Values of the matrices that each token is multiplied with, the head included."""
+        """Values of the matrices that each token is multiplied with, the head included; of the
+        experts those that it goes through."""
         attention = self.hidden_size * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
-        feed_forward = (3 if self.gated else 2) * self.hidden_size * self.intermediate_size
+        inner = self.experts_per_token * self.expert_size or self.intermediate_size
+        feed_forward = (3 if self.gated else 2) * self.hidden_size * inner
+        feed_forward += self.hidden_size * self.num_experts  # the router
         return self.num_layers * (attention + feed_forward) + self.vocab_size * self.hidden_size
 
     @property
     def num_parameters(self) -> int:
         """Trainable values, a tied head counted once."""
+        resting = self.num_layers * (self.num_experts - self.experts_per_token)
+        expert = (3 if self.gated else 2) * self.hidden_size * self.expert_size
+        return self.num_active_parameters + resting * expert
+
+    @property
+    def num_active_parameters(self) -> int:
+        """The same without the experts that a token does not go through."""
         queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         norm = self.hidden_size * (2 if self.norm == "layer" else 1)
         layer = norm * (4 if self.sandwich_norms else 2)

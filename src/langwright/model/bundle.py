@@ -70,7 +70,8 @@ def decoder_from(shape: Architecture, weights: Mapping[str, Held]) -> Decoder:
     """A decoder that holds `weights` (our names) without a second copy; raises as `filled`."""
     if shape.tie_embeddings:
         weights = {name: held for name, held in weights.items() if name != "lm_head.weight"}
-    module = filled(lambda: Decoder(shape), weights, shape.num_layers)
+    parts = shape.num_layers * max(1, shape.num_experts)
+    module = filled(lambda: Decoder(shape), weights, parts)
     module.set_rotary()
     if shape.tie_embeddings:
         table = module.embed_tokens

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from langwright.model.architecture import Architecture
 from langwright.model.attention import Attention
 from langwright.model.cache import CacheRows
+from langwright.model.experts import Experts
 from langwright.model.mlp import FeedForward
 from langwright.model.norm import norm_of
 from langwright.model.rotary import Rotary
@@ -30,7 +31,7 @@ class Block(nn.Module):
         if self.sandwich:
             self.pre_feedforward_layernorm = norm_of(shape)
             self.post_feedforward_layernorm = norm_of(shape)
-        self.mlp = FeedForward(shape)
+        self.mlp = Experts(shape) if shape.num_experts else FeedForward(shape)
 
     def forward(
         self,

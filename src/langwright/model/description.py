@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from langwright.errors import Damaged
 from langwright.model.architecture import Architecture
 from langwright.model.bert import Bert, BertShape
 from langwright.model.decoder import Decoder
@@ -22,11 +23,14 @@ Description = dict[str, Any]
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
 """A weight's, the scales of the whole numbers apart."""
+_EXPERTS = ("num_experts", "experts_per_token", "expert_size", "num_active_parameters")
 _PARTS = (
     ("embed", "embedding"),
     ("lm_head", "head"),
     ("norm", "norms"),
     ("attn", "attention"),
+    ("mlp.gate.", "router"),
+    (".experts.", "experts"),
     ("mlp", "feed_forward"),
 )
 
@@ -54,6 +58,8 @@ def describe_module(module: nn.Module) -> Description:
         "weights_bytes": {kind: math.ceil(total * size) for kind, size in BYTES.items()},
     }
     if isinstance(shape, Architecture):
+        if shape.num_experts:
+            told |= {key: getattr(shape, key) for key in _EXPERTS}
         training = shape.flops_per_token(shape.context_length)
         cached = 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim
         told["flops_per_token"] = {"forward": training // 3, "training": training}
@@ -69,13 +75,22 @@ def describe_path(path: Path) -> Description:
         file = GGUFFile(ggufs[0])
         shape: Any = architecture(file)
         kinds = ((file.type_name(name), math.prod(file.tensors[name].shape)) for name in file)
+        files = ggufs
     else:
         config = read_json(path / "config.json") if (path / "config.json").is_file() else {}
         shape = _shape(config, path)
         kinds = ((kind, math.prod(size)) for kind, size in stored_tensors(path))
+        files = list(path.glob("*.safetensors"))
+    num_bytes = sum(one.stat().st_size for one in files)
     stored: Counter[str] = Counter()
     for kind, count in kinds:
         stored[kind] += count
+    most = min(stored.total(), 8 * num_bytes)
+    if isinstance(shape, Architecture) and shape.num_parameters > most:
+        raise Damaged(  # before millions of modules are built
+            f"{path} has settings for {shape.num_parameters:,} parameters, and holds fewer.",
+            remedy="Fetch the model again, weights and settings together.",
+        )
     with torch.device("meta"):
         module = _module(shape)
     return {**describe_module(module), "stored": dict(stored.most_common())}
@@ -102,6 +117,9 @@ def in_a_line(told: Description) -> str:
     parts = ", ".join(f"{part} {count:,}" for part, count in told["parameters"].items())
     text = f"{told['family']}, {told['num_layers']} layers; parameters: {parts}; "
     text += f"{told['weights_bytes']['float32'] / 1e6:,.1f} MB in float32"
+    if "num_experts" in told:
+        chosen = f"{told['experts_per_token']} of {told['num_experts']} experts"
+        text += f"; a token goes through {chosen}, {told['num_active_parameters']:,} parameters"
     if "flops_per_token" in told:
         flops = told["flops_per_token"]["training"] / 1e6
         cache = told["cache_bytes_per_token"]["bfloat16"]

@@ -11,6 +11,7 @@ from langwright.errors import BadInput, Damaged
 from langwright.model.architecture import Architecture
 from langwright.model.blocks import Blocks
 from langwright.model.bundle import ModelBundle, decoder_from
+from langwright.model.families.family import apart
 from langwright.model.families.gguf_names import ARCHITECTURES
 from langwright.model.gguf_file import GGUFFile
 from langwright.model.gguf_settings import architecture
@@ -70,6 +71,14 @@ def _weights(file: GGUFFile, shape: Architecture, dtype: str) -> dict[str, Held]
         if match[2] == "attn_qkv":
             names = (ours.replace("qkv", f"{part}_proj") for part in "qkv")
             parts = dict(zip(names, values.tensor_split(3), strict=True))
+        elif ".experts." in ours:
+            if values.shape[:1] != (shape.num_experts,):
+                raise Damaged(
+                    f"{file.path} has '{name}' in the shape {list(values.shape)} for"
+                    f" {shape.num_experts} experts.",
+                    remedy="Fetch the file again.",
+                )
+            parts = apart(ours, values)
         for ours, one in parts.items():
             weights[ours] = (
                 held(ours, one, dtype)

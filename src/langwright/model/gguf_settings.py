@@ -17,6 +17,15 @@ from langwright.model.rotary import Rotary
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_context": 8192}
 """Of Llama 3.1 to 3.3; a file holds what comes of them, not the numbers."""
 
+_NORMALISED = (
+    ("expert_weights_norm", True),
+    ("expert_weights_scale", 1.0),
+    ("expert_gating_func", 1),
+    ("expert_shared_count", 0),
+    ("expert_group_count", 0),
+)
+"""What llama.cpp does in qwen3moe: a softmax, whose chosen shares add up to one."""
+
 
 def architecture(file: GGUFFile) -> Architecture:
     """Raises `Unsupported` for a family or a setting that is not built, `Damaged` for a file
@@ -48,7 +57,7 @@ def _values(file: GGUFFile, fields: Mapping[str, Any]) -> dict[str, Any]:
     for field, only in (
         ("rope.dimension_count", head_dim),
         ("attention.value_length", head_dim),
-        ("expert_count", 0),
+        *(_NORMALISED if name == "qwen3moe" else (("expert_count", 0),)),
         *((("attention.sliding_window", 0),) if name != "gemma3" else ()),
     ):
         if fields.get(field, only) != only:
@@ -75,6 +84,10 @@ def _values(file: GGUFFile, fields: Mapping[str, Any]) -> dict[str, Any]:
         values["rope_scaling"] = _scaling(file, fields, values)
     if name == "smollm3":
         values["unrotated_layers"] = tuple(range(3, _within(layers), 4))
+    if name == "qwen3moe":
+        values["num_experts"] = fields["expert_count"]
+        values["experts_per_token"] = fields["expert_used_count"]
+        values["expert_size"] = fields["expert_feed_forward_length"]
     if name == "gemma3":
         values |= _gemma3(fields, values)
     return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,14 +37,15 @@ _FILE_TYPES = {
     "q5_1": 9,
     "bf16": 32,
 }
+_EXPERT = ("gate_proj", "up_proj", "down_proj")
 _GENERATION = re.compile(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}")
 
 
 def save_gguf(path: Path, model: ModelBundle, dtype: str = "f32", name: str | None = None) -> None:
     """Write weights, settings, tokenizer and chat template into one file.
 
-    Matrices take `dtype`, one of `DTYPES`; vectors and learned positions stay float32, and with 4
-    or 5 bits the table and the head take q8_0, which they suffer most from. A row that is no
+    Matrices take `dtype`, one of `DTYPES`; vectors, learned positions and routers stay float32, and
+    with 4 or 5 bits the table and the head take q8_0, which they suffer most from. A row that is no
     multiple of 32 values long cannot be quantised: such a matrix takes f16, and that is said.
 
     Raises `Unsupported` for what no GGUF file of the family can say, `BadInput` for another dtype.
@@ -130,6 +132,10 @@ def _settings(arch: str, shape: Architecture) -> dict[str, Any]:
         "attention.head_count_kv": shape.num_kv_heads,
         f"attention.{eps}": shape.norm_eps,
     }
+    if shape.num_experts:
+        values["expert_count"] = shape.num_experts
+        values["expert_used_count"] = shape.experts_per_token
+        values["expert_feed_forward_length"] = shape.expert_size
     if shape.positions != "rotary":
         return values
     values |= {
@@ -207,6 +213,8 @@ def _tensors(model: ModelBundle, known: GGUFNames) -> Iterator[_Tensor]:
         plain = Rotary(shape.head_dim, shape.rope_theta).frequencies
         yield _Tensor("rope_freqs.weight", "", (plain / module.rotary.frequencies).numpy())
     for key, weight in weights.items():
+        if ".experts." in key:
+            continue  # below, those of a layer in one tensor
         part, _, end = key.rpartition(".")
         found = re.fullmatch(r"layers\.([0-9]+)\.(.+)", part)
         layer, inside = (f"blk.{found[1]}.", found[2]) if found else ("", part)
@@ -223,6 +231,11 @@ def _tensors(model: ModelBundle, known: GGUFNames) -> Iterator[_Tensor]:
         if shape.norm_offset and key.endswith("norm.weight"):
             values = values + np.float32(shape.norm_offset)  # llama.cpp holds them whole
         yield _Tensor(f"{layer}{theirs[inside]}.{end}", key, values)
+    for number, part in product(range(shape.num_layers if shape.num_experts else 0), _EXPERT):
+        path = f"layers.{number}.mlp.experts"
+        each = [weights[f"{path}.{one}.{part}.weight"] for one in range(shape.num_experts)]
+        name, stack = theirs[f"mlp.experts.{part}"], torch.stack(each).float().numpy()
+        yield _Tensor(f"blk.{number}.{name}.weight", f"{path}.{part}.weight", stack)
 
 
 def permute(rows: Values, heads: int) -> Values:
@@ -233,7 +246,7 @@ def permute(rows: Values, heads: int) -> Values:
 
 def _kind(ours: str, shape: tuple[int, ...], dtype: str) -> str:
     """What a tensor is written in."""
-    if len(shape) == 1 or ours == "embed_positions.weight":
+    if len(shape) == 1 or ours == "embed_positions.weight" or ours.endswith(".mlp.gate.weight"):
         return "f32"
     if dtype[:2] in ("q4", "q5") and ours in ("embed_tokens.weight", "lm_head.weight"):
         dtype = "q8_0"

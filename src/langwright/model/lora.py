@@ -117,7 +117,9 @@ class Adapters:
         self._targets = {
             name: linear
             for name, linear in module.named_modules()
-            if isinstance(linear, Linear) and name.startswith("layers.")
+            if isinstance(linear, Linear)
+            and name.startswith("layers.")
+            and not (module.shape.num_experts and ".mlp." in name)  # a row's tokens part there
         }
         for linear in self._targets.values():
             linear.add_module("adapters", nn.ModuleDict())
@@ -264,8 +266,10 @@ class Adapters:
         known = {path.rpartition(".")[2] for path in self._targets}
         for target in settings.targets:
             if target not in known:
+                why = " Experts are not adapted." if self.module.shape.num_experts else ""
                 raise BadSettings(
-                    f"The model has no matrix '{target}' to adapt.", remedy=suggest(target, known)
+                    f"The model has no matrix '{target}' to adapt.{why}",
+                    remedy=suggest(target, known),
                 )
         self.settings[name] = settings
         return {

@@ -16,11 +16,11 @@ ACTIVATIONS = {
 
 class FeedForward(nn.Module):
     """down(act(gate(x)) * up(x)), SwiGLU or GeGLU (Shazeer 2020); without a gate
-    down(act(up(x)))."""
+    down(act(up(x))). `size` is the width inside where it is not `intermediate_size`."""
 
-    def __init__(self, shape: Architecture) -> None:
+    def __init__(self, shape: Architecture, size: int | None = None) -> None:
         super().__init__()
-        width, inner, bias = shape.hidden_size, shape.intermediate_size, shape.mlp_bias
+        width, inner, bias = shape.hidden_size, size or shape.intermediate_size, shape.mlp_bias
         self.act = ACTIVATIONS[shape.activation]
         self.gate_proj = nn.Linear(width, inner, bias=bias) if shape.gated else None
         self.up_proj = nn.Linear(width, inner, bias=bias)

@@ -258,12 +258,13 @@ def check_dtype(dtype: str) -> None:
 def held(name: str, values: Tensor, dtype: str) -> Held:
     """The tensor `name` (ours) as a model of `dtype` holds it.
 
-    Norms, biases and positions of a quantised model are bfloat16; its tables take 8 bits, which
+    Norms, biases, positions and routers of a quantised model are bfloat16; its tables take 8 bits, which
     they suffer least from, or with nf4 bfloat16. So does a row that makes no whole groups.
     """
     if dtype == "float32":
         return values.float()
-    if dtype == "bfloat16" or values.dim() != 2 or name == "embed_positions.weight":
+    spared = name == "embed_positions.weight" or name.endswith("mlp.gate.weight")
+    if dtype == "bfloat16" or values.dim() != 2 or spared:
         return values.to(torch.bfloat16)
     table, width = name in ("embed_tokens.weight", "lm_head.weight"), values.shape[1]
     if dtype == "nf4":

@@ -8,9 +8,11 @@ from langwright.model.families.gpt2 import GPT2
 from langwright.model.families.llama import LLAMA
 from langwright.model.families.qwen2 import QWEN2
 from langwright.model.families.qwen3 import QWEN3
+from langwright.model.families.qwen3_moe import QWEN3_MOE
 from langwright.model.families.smollm3 import SMOLLM3
 
-FAMILIES = {family.name: family for family in (LLAMA, QWEN2, QWEN3, SMOLLM3, GEMMA3, ARCEE, GPT2)}
+_ALL = (LLAMA, QWEN2, QWEN3, QWEN3_MOE, SMOLLM3, GEMMA3, ARCEE, GPT2)
+FAMILIES = {family.name: family for family in _ALL}
 """By the `model_type` of their `config.json`."""
 
 __all__ = ["FAMILIES", "ConfigFile", "Family"]

@@ -31,10 +31,18 @@ def prefix_model(weights: Weights, shape: Architecture) -> Weights:
     }
 
 
+def apart(name: str, stack: Tensor) -> Weights:
+    """A tensor that holds a matrix of all experts, as those of each: `….experts.up_proj.weight`
+    becomes `….experts.0.up_proj.weight` and so on, without a copy."""
+    before, between, behind = name.partition(".experts.")
+    return {f"{before}{between}{one}.{behind}": values for one, values in enumerate(stack)}
+
+
 @dataclass(frozen=True)
 class Family:
     """`settings` hold for all of its models; `read` and `write` are its part of `config.json`;
-    `to_ours` and `to_theirs` rename (and, where they differ, reshape) the weights."""
+    `to_ours` and `to_theirs` rename (and, where they differ, reshape) the weights; where it is
+    `sparse`, each layer has experts."""
 
     name: str
     architecture: str
@@ -44,6 +52,7 @@ class Family:
     settings: Mapping[str, Any] = field(default_factory=dict)
     to_ours: Callable[[Weights, Architecture], Weights] = strip_model
     to_theirs: Callable[[Weights, Architecture], Weights] = prefix_model
+    sparse: bool = False
 
 
 def sizes(config: ConfigFile) -> Values:

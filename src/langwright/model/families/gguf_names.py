@@ -40,6 +40,16 @@ ARCHITECTURES = {
     "smollm3": GGUFNames("smollm3", neighbours=True),
     "qwen2": GGUFNames("qwen2"),
     "qwen3": GGUFNames("qwen3"),
+    "qwen3moe": GGUFNames(
+        "qwen3_moe",
+        names={
+            **COMMON,
+            "ffn_gate_inp": "mlp.gate",
+            "ffn_gate_exps": "mlp.experts.gate_proj",
+            "ffn_up_exps": "mlp.experts.up_proj",
+            "ffn_down_exps": "mlp.experts.down_proj",
+        },
+    ),
     "gemma3": GGUFNames(
         "gemma3_text",
         names={
