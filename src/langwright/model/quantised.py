@@ -258,8 +258,8 @@ def check_dtype(dtype: str) -> None:
 def held(name: str, values: Tensor, dtype: str) -> Held:
     """The tensor `name` (ours) as a model of `dtype` holds it.
 
-    Norms, biases, positions and routers of a quantised model are bfloat16; its tables take 8 bits, which
-    they suffer least from, or with nf4 bfloat16. So does a row that makes no whole groups.
+    Norms, biases, positions and routers of a quantised model are bfloat16; its tables take 8 bits,
+    which they suffer least from, or with nf4 bfloat16. So does a row that makes no whole groups.
     """
     if dtype == "float32":
         return values.float()
