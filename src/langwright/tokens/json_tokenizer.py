@@ -79,7 +79,7 @@ class JsonTokenizer(Tokenizer):
                 spec["model"] = {**model, "vocab": kept}
             added = self.spec.get("added_tokens", [])
             spec["added_tokens"] = [token for token in added if not token["special"]]
-        core = tokenizers.Tokenizer.from_str(json.dumps(spec))
+        core = _understood(spec)
         core.encode_special_tokens = guarded
         return core
 
@@ -96,13 +96,7 @@ class JsonTokenizer(Tokenizer):
         if self.spec.get("post_processor") is None:
             return None
         spec = {**self.spec, "truncation": None, "padding": None}
-        try:
-            put = tokenizers.Tokenizer.from_str(json.dumps(spec)).encode("").ids
-        except Exception as error:  # `tokenizers` raises no narrower one
-            raise Damaged(
-                f"The tokenizer's post_processor is not understood: {error}.",
-                remedy="Fetch tokenizer.json again.",
-            ) from None
+        put = _understood(spec).encode("").ids
         return put[0] if len(put) == 1 else None
 
     def with_start(self, token: int | None) -> JsonTokenizer:
@@ -234,6 +228,19 @@ def read_tokenizer(path: Path) -> JsonTokenizer:
     except Exception as error:  # `tokenizers` raises no narrower one
         raise Damaged(
             f"{path} is not a tokenizer: {error}.", remedy="Fetch or train it again."
+        ) from None
+
+
+def _understood(spec: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """What `tokenizers` makes of a `tokenizer.json`; raises `Damaged`."""
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps(spec))
+    except BaseException as error:
+        # `tokenizers` raises no narrower one, and where it panics not even an Exception.
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
+        raise Damaged(
+            f"The tokenizer is not understood: {error}.", remedy="Fetch or train it again."
         ) from None
 
 
