@@ -143,7 +143,8 @@ def without_parts(module: Decoder | Bert, rows: Sequence[Collection[Part]]) -> I
         off = [n for n, head in heads if head is None]
         if heads:
             hook = _without_heads([one for one in heads if one[1] is not None], module)
-            hooks.append(layer.self_attn.o_proj.register_forward_pre_hook(hook))
+            out = layer.get_submodule("self_attn.o_proj")
+            hooks.append(out.register_forward_pre_hook(hook))
         if off:
             hooks.append(layer.register_forward_hook(_identity(off)))
     try:

@@ -81,7 +81,7 @@ class Inspection:
     def to_json(self) -> dict[str, Any]:
         """The object that `langwright inspect --json` prints, less the model's name. Of attention
         it holds what was asked for, each weight rounded to 6 digits; else `attention` is null."""
-        told = {}
+        told = dict[str, Any]()
         for key, value in vars(self).items():
             if key == "without":
                 told[key] = [part._asdict() for part in value]

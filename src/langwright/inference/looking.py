@@ -44,15 +44,14 @@ class Looks:
 
 
 def looks_at(trace: Trace, query: int, keys: Sequence[int]) -> Looks:
-    heads, visible = [], 0
+    heads = []
     for layer in range(len(trace.mixing)):
-        seen = trace.mixing[layer].mask_TC
-        visible = max(visible, int(seen[query % len(seen)].sum()))
         for head, row in enumerate(trace.attention(layer)[:, query]):
             weights = [float(row[key]) for key in keys]
             heads.append(Head(layer, head, weights, float(row[0]), int(row.argmax())))
     heads.sort(key=lambda one: -one.weights[0])
     count = len(heads)
+    visible = max(int(one.mask_TC[query].sum()) for one in trace.mixing)  # windows see less
     causal = not any(bool(one.mask_TC.triu(1).any()) for one in trace.mixing)
     return Looks(
         query=query,
