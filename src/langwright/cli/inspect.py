@@ -142,8 +142,8 @@ def _effects(found: dict[str, Any], k: int) -> list[RenderableType]:
         for one in effects[:k]
     ]
     head = (
-        f"{_spelt(target)} has {target['probability']:.2%}. Each part off alone, the largest effect "
-        f"first ({len(rows)} of {len(effects)}):"
+        f"{_spelt(target)} has {target['probability']:.2%}. Each part off alone, "
+        f"the largest effect first ({len(rows)} of {len(effects)}):"
     )
     return [head, _table("without probability change likeliest", rows)]
 

@@ -2,7 +2,7 @@
 
 from langwright.inference.engine import Engine
 from langwright.inference.glassbox import Mixing, Part, Trace, watch, without_parts
-from langwright.inference.inspection import InspectOptions, Inspection, inspect
+from langwright.inference.inspection import Inspection, InspectOptions, inspect
 from langwright.inference.neighbours import (
     Neighbour,
     Neighbourhood,

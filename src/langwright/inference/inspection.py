@@ -48,10 +48,10 @@ class InspectOptions(TypedDict, total=False):
     k: int
     token: str | None
     id: int | None
-    without: Sequence[str]
+    without: str | Sequence[str]
     scan: Literal["heads", "layers"] | None
     query: str | int | None
-    keys: Sequence[str | int]
+    keys: str | int | Sequence[str | int]
     attention: bool
     layer: int | None
     head: int | None
@@ -110,10 +110,10 @@ def inspect(
     k: int = 5,
     token: str | None = None,
     id: int | None = None,
-    without: Sequence[str] = (),
+    without: str | Sequence[str] = (),
     scan: Literal["heads", "layers"] | None = None,
     query: str | int | None = None,
-    keys: Sequence[str | int] = (),
+    keys: str | int | Sequence[str | int] = (),
     attention: bool = False,
     layer: int | None = None,
     head: int | None = None,
@@ -130,6 +130,9 @@ def inspect(
         raise BadInput(f"k is {k}.", remedy="Ask for at least 1 token.")
     if scan not in (None, "heads", "layers"):
         raise BadInput(f"scan is '{scan}'.", remedy="Take heads or layers.")
+    # One name is meant as such, not as a list of its letters.
+    without = (without,) if isinstance(without, str) else without
+    keys = (keys,) if isinstance(keys, str | int) else keys
     off = parts_of(without, shape.num_layers, shape.num_heads)
     check_part(layer, head, shape.num_layers, shape.num_heads)
     layers = range(shape.num_layers) if layer is None else [layer]
@@ -143,18 +146,18 @@ def inspect(
     places = [] if query is None else [position_of(pieces, one) for one in (query, *keys)]
 
     target, scanned = None, None
-    if isinstance(box, ModelBundle) and (token is not None or id is not None):
+    if token is not None or id is not None:
         target = token_for(box.tokenizer, token, id)
+    if isinstance(box, Encoder) and (target is not None or scan is not None):
+        raise Unsupported(
+            "An encoder foresees no token, so there is none to follow.",
+            remedy="Ask for its attention: attention, layer and head, query and keys, without.",
+        )
     with without_parts(module, [off]):
         trace = watch(module, ids)
     norms = [one.float().norm(dim=-1).tolist() for one in trace.hidden]
     looks = looks_at(trace, places[0], places[1:]) if places else None
     if isinstance(box, Encoder):
-        if token is not None or id is not None or scan is not None:
-            raise Unsupported(
-                "An encoder foresees no token, so there is none to follow.",
-                remedy="Ask for its attention: attention, layer and head, query and keys, without.",
-            )
         tokens = [SeenToken(at, *named(box.tokenizer, one)) for at, one in enumerate(ids)]
         return Inspection(tokens, None, None, None, norms, looks, off, None, shown, trace)
 

@@ -12,7 +12,7 @@ from langwright.backend import Backend, Event, FinishReason, NextToken, Request,
 from langwright.errors import BadInput, Damaged, Unsupported
 
 if TYPE_CHECKING:
-    from langwright.inference import InspectOptions, Inspection, Neighbourhood, Order, TableName
+    from langwright.inference import Inspection, InspectOptions, Neighbourhood, Order, TableName
     from langwright.model import Decoder, ModelBundle
     from langwright.tokens import ChatTemplate, Tokenizer
 
