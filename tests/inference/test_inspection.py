@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ CAT = "The cat sat on the mat because it was tired"
 
 @pytest.mark.parametrize("start_id", [None, 305])
 def test_surprisal_is_what_the_engine_scores(make_model: Make, start_id: int | None) -> None:
-    bundle = make_model(3, start_id=start_id)
+    bundle = make_model(3, start_id=start_id, vocab_size=307)  # no row is beyond the vocabulary
     found = inspect(bundle, TEXT)
     (scored,) = Engine(bundle).score([TEXT])
     tokens = found.tokens if start_id is None else found.tokens[1:]
@@ -63,7 +64,10 @@ def test_entropy_rank_and_alternatives_are_those_of_the_distribution(make_model:
 def test_the_next_tokens_and_the_last_lens_are_the_models_own_answer(make_model: Make) -> None:
     bundle = make_model(5)
     found = inspect(bundle, TEXT, k=4)
-    assert found.next == Engine(bundle).next_tokens(TEXT, 4)
+    best = Engine(bundle).next_tokens(TEXT, 4)
+    assert found.next is not None
+    assert [one.id for one in found.next] == [one.id for one in best]
+    assert [one.logprob for one in found.next] == pytest.approx([one.logprob for one in best])
     assert found.logit_lens is not None
     assert found.target is not None
     assert found.logit_lens[-1].tokens == found.next
@@ -77,7 +81,7 @@ def test_the_lens_is_the_answer_of_a_model_that_ends_there(make_model: Make) -> 
     assert found.logit_lens is not None
     assert [one.depth for one in found.logit_lens] == [0, 1, 2, 3]
     for one in found.logit_lens:
-        shorter = copy.deepcopy(bundle)
+        shorter = replace(bundle, module=copy.deepcopy(bundle.module))
         del shorter.module.layers[one.depth :]
         best = Engine(shorter).next_tokens(TEXT, 307)
         assert [token.id for token in one.tokens] == [token.id for token in best[:5]]
