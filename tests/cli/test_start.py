@@ -24,6 +24,7 @@ VERBS = [
     "cost",
     "next-tokens",
     "neighbours",
+    "inspect",
     "generate",
     "chat",
     "score",

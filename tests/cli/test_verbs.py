@@ -99,6 +99,39 @@ def test_neighbours(langwright: Run) -> None:
     assert langwright("neighbours", "tiny", "a", "--id", "3").returncode == 2
 
 
+def test_inspect(langwright: Run) -> None:
+    words = ("inspect", "tiny", "the lazy dog", "-k", "3")
+    found = one_object(langwright(*words, "--json").stdout)
+    assert found["model"] == "tiny"
+    assert found.keys() >= {"tokens", "attention", "logit_lens", "next", "target", "hidden_norms"}
+    assert found["attention"] is found["effects"] is found["looks"] is None
+    more = ("--scan", "heads", "--query", "@2", "--key", "@1", "--layer", "0", "--head", "1")
+    asked = one_object(langwright(*words, *more, "--without", "0.0", "--json").stdout)
+    assert (len(asked["effects"]), len(asked["looks"]["heads"])) == (2, 2)
+    (shown,) = asked["attention"]
+    assert (shown["layer"], shown["head"]) == (0, 1)
+    assert all(abs(sum(row) - 1) < 1e-4 for row in shown["weights"])
+    seen = langwright(*words, *more, "--without", "0.0").stdout
+    assert seen.startswith("Without layer 0 head 0.")
+    for one in found["tokens"][1:]:
+        assert f" {one['position']} " in seen
+    for said in ("surprisal/bits", "The lens", "largest effect", "Not read yet", "in %"):
+        assert said in seen
+    plain = langwright(*words).stdout
+    assert f"{found['tokens'][1]['surprisal_bits']:.2f}" in plain
+    assert "largest effect" not in plain
+
+
+def test_what_inspect_cannot_do_it_says(langwright: Run) -> None:
+    done = langwright("inspect", "short", "the " * 60, "--json")
+    assert done.returncode == 1
+    assert one_object(done.stdout)["error"]["type"] == "bad_input"
+    assert "no layer 9" in langwright("inspect", "tiny", "the", "--layer", "9").stderr
+    assert langwright("inspect", "tiny").returncode == 2
+    wide = langwright("inspect", "tiny", "x y " * 30, "--layer", "0", "--head", "0").stdout
+    assert "too wide to draw" in wide
+
+
 def test_generate_prints_the_text_and_says_when_it_was_cut(langwright: Run) -> None:
     words = ("generate", "tiny", "the", "--seed", "1", "--max-tokens", "8", "--top-k", "20")
     answer = one_object(langwright(*words, "--json").stdout)

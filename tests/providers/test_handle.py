@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import torch
@@ -176,3 +177,22 @@ def test_tokens_needs_an_encoding(store: Store) -> None:
         lw.tokens(TEXT, [], store=store)
     with pytest.raises(BadInput, match="surrogate"):
         lw.tokens("\udcff", ["words"], store=store)
+
+
+def test_inspect_is_the_glass_box_by_name_and_by_handle(store: Store, model: Model) -> None:
+    told = lw.inspect("tiny", TEXT, layer=0)
+    assert told.pop("model") == "tiny"
+    assert told == model.inspect(TEXT, layer=0).to_json()
+    assert lw.inspect(model, TEXT)["model"] == "a"
+    fewer = lw.inspect("tiny", TEXT, dtype="bfloat16")
+    assert fewer["target"]["probability"] != told["target"]["probability"]
+    with pytest.raises(BadInput, match="loaded already"):
+        lw.inspect(model, TEXT, dtype="bfloat16")
+
+
+def test_inspect_opens_an_encoder_too(minilm_path: Path, store: Store) -> None:
+    told = lw.inspect(str(minilm_path), "The cat sat.", head=0)
+    assert told["logit_lens"] is None
+    assert len(told["attention"]) == 6
+    with pytest.raises(BadInput, match="float32"):
+        lw.inspect(str(minilm_path), "The cat sat.", dtype="int8")

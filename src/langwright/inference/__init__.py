@@ -1,6 +1,8 @@
-"""Generation and scoring with own models."""
+"""Generation and scoring with own models, and the glass box."""
 
 from langwright.inference.engine import Engine
+from langwright.inference.glassbox import Mixing, Part, Trace, watch, without_parts
+from langwright.inference.inspection import Inspection, InspectOptions, inspect
 from langwright.inference.neighbours import (
     Neighbour,
     Neighbourhood,
@@ -17,16 +19,24 @@ from langwright.inference.stream import TextStream
 
 __all__ = [
     "Engine",
+    "InspectOptions",
+    "Inspection",
+    "Mixing",
     "Neighbour",
     "Neighbourhood",
     "Order",
+    "Part",
     "Sampler",
     "TableName",
     "TextStream",
     "TokenVector",
+    "Trace",
     "filter_logits",
+    "inspect",
     "neighbours",
     "score_rows",
     "spelt",
     "token_for",
+    "watch",
+    "without_parts",
 ]

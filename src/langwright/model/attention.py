@@ -16,10 +16,13 @@ from langwright.model.norm import RMSNorm
 from langwright.model.rotary import rotate
 
 
-def attention_weights(q_BHTD: Tensor, k_BHCD: Tensor, mask_TC: Tensor) -> Tensor:
-    """How much each query looks at each key, where the mask is true: softmax(q k^T / sqrt(D)).
-    [B, H, T, C]."""
-    scores = q_BHTD @ k_BHCD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
+def attention_weights(
+    q_BHTD: Tensor, k_BHCD: Tensor, mask_TC: Tensor, scale: float | None = None
+) -> Tensor:
+    """How much each query looks at each key, where the mask is true: softmax(q k^T / sqrt(D)), or
+    with another `scale` than 1 / sqrt(D). [B, H, T, C]."""
+    scores = q_BHTD @ k_BHCD.transpose(-1, -2)
+    scores = scores / math.sqrt(q_BHTD.shape[-1]) if scale is None else scores * scale
     return scores.masked_fill(~mask_TC, float("-inf")).softmax(dim=-1)
 
 

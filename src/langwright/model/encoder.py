@@ -75,6 +75,12 @@ class Encoder:
         return F.normalize(pooled, dim=-1) if self.normalised else pooled
 
 
+def is_encoder(path: Path) -> bool:
+    """Whether this is the folder of a model of the family that `load_encoder` reads."""
+    config = path / "config.json"
+    return config.is_file() and read_json(config).get("model_type") == "bert"
+
+
 def load_encoder(folder: Path) -> Encoder:
     """Read a folder with a BERT and, where they are, sentence-transformers' settings.
 

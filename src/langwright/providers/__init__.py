@@ -4,7 +4,8 @@ from langwright.providers.conversation import Conversation
 from langwright.providers.cost import cost
 from langwright.providers.describe import describe
 from langwright.providers.handle import Generation, Model, Options, Score
-from langwright.providers.open import load_tokenizer, open_model
+from langwright.providers.inspect import inspect
+from langwright.providers.open import load_tokenizer, open_encoder, open_model
 from langwright.providers.verbs import chat, generate, neighbours, next_tokens, score, tokens
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "cost",
     "describe",
     "generate",
+    "inspect",
     "load_tokenizer",
     "neighbours",
     "next_tokens",
+    "open_encoder",
     "open_model",
     "score",
     "tokens",

@@ -12,7 +12,7 @@ from langwright.backend import Backend, Event, FinishReason, NextToken, Request,
 from langwright.errors import BadInput, Damaged, Unsupported
 
 if TYPE_CHECKING:
-    from langwright.inference import Neighbourhood, Order, TableName
+    from langwright.inference import Inspection, InspectOptions, Neighbourhood, Order, TableName
     from langwright.model import Decoder, ModelBundle
     from langwright.tokens import ChatTemplate, Tokenizer
 
@@ -173,6 +173,17 @@ class Model:
 
         inside = self._inside()
         return neighbours(inside, token_for(inside.tokenizer, text, id), k, table, by)
+
+    def inspect(self, text: str, **options: Unpack[InspectOptions]) -> Inspection:
+        """Look into the model while it reads `text` (raw, no template): surprisal and entropy of
+        each token, the logit lens, attention, the effect of single heads and layers; the options
+        are those of `InspectOptions`.
+
+        Raises as `inference.inspect` does, and `Unsupported` where another program runs the model.
+        """
+        from langwright.inference import inspect
+
+        return inspect(self._inside(), text, **options)
 
     def score(self, text: str, window: int | None = None, stride: int | None = None) -> Score:
         """How well the model foresees `text`, read in windows of `window` tokens (default: the

@@ -13,6 +13,7 @@ from langwright.store import Run, Store
 from langwright.store.catalog import catalog
 
 if TYPE_CHECKING:
+    from langwright.model.encoder import Encoder
     from langwright.providers.handle import Model
     from langwright.tokens import Tokenizer
 
@@ -62,6 +63,15 @@ def open_model(name: str, *, dtype: Dtype = "float32", store: Store | None = Non
         adapters.merge("one")
         adapters.detach()
     return Model(Engine(bundle, f"{place.name}+{added.name}"), bundle)
+
+
+def open_encoder(name: str, *, store: Store | None = None) -> Encoder | None:
+    """The encoder that `name` means; None where it means another kind of model, whose weights stay
+    unread. Raises as `open_model` does."""
+    place, added = places_of(name, store or Store())
+    from langwright.model.encoder import is_encoder, load_encoder
+
+    return load_encoder(place.path) if added is None and is_encoder(place.path) else None
 
 
 def load_tokenizer(name: str, *, store: Store | None = None) -> Tokenizer:
