@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from langwright.errors import NotFound
-from langwright.evaluation import bootstrap_ratio, wilson
+from langwright.evaluation import Interval, bootstrap_ratio, wilson
 from langwright.model.pairs import PairsModel, load_pairs_model
 from langwright.store import Store, pull
 from langwright.training import pairs
@@ -101,8 +101,7 @@ def report(name: str, test: Words, write: Callable[[list[str]], Sequence[Sequenc
     word = wilson(sum(one > 0 for one in edits), len(found))
     phoneme = bootstrap_ratio(edits, sizes, seed=0)
     print(
-        f"{name:24} WER {word.value:.2%} [{word.low:.2%} to {word.high:.2%}]  "
-        f"PER {phoneme.value:.2%} [{phoneme.low:.2%} to {phoneme.high:.2%}]  "
+        f"{name:24} WER {percent(word)}  PER {percent(phoneme)}  "
         f"n = {len(found):,} words, {sum(sizes):,} phonemes; {seconds:.0f} s",
         flush=True,
     )
@@ -204,19 +203,19 @@ def alignment(
     ways = [(layer, chosen) for layer in range(layers)
             for chosen in (every, *((head,) for head in every))]  # fmt: skip
     learnt = list(train.items())[:: len(train) // MEASURED][:MEASURED]
-    shares = {way: shown(model, aligner, learnt, way)[1] for way in ways}
+    shares = {way: ratio(shown(model, aligner, learnt, way), 2, 4).value for way in ways}
     for layer in range(layers):
         line = " ".join(f"{shares[layer, (head,)]:6.1%}" for head in every)
         print(f"layer {layer + 1}: all heads {shares[layer, every]:6.1%}, each {line}")
     choice = max(ways, key=lambda way: shares[way])
     fresh = list(test.items())[:: len(test) // MEASURED][:MEASURED]
-    for name, way in (("last layer, all heads", (layers - 1, every)), ("chosen", choice)):
-        forwards, hits, line, size = shown(model, aligner, fresh, way)
-        print(
-            f"{name}, layer {way[0] + 1}, heads {[head + 1 for head in way[1]]}: {forwards:.1%} of "
-            f"steps not backwards; {hits:.1%} of phonemes on the aligner's letter (straight line "
-            f"{line:.1%}); {len(fresh)} held-out words, {size:,} phonemes"
-        )
+    for way in dict.fromkeys([(layers - 1, every), choice]):
+        rows = shown(model, aligner, fresh, way)
+        print(f"layer {way[0] + 1}, heads {[head + 1 for head in way[1]]}, ", end="")
+        print(f"{len(rows)} held-out words, {sum(row[4] for row in rows):,} phonemes:")
+        print(f"  steps not backwards          {percent(ratio(rows, 0, 1))}")
+        print(f"  phonemes on aligner's letter {percent(ratio(rows, 2, 4))}")
+        print(f"  of a straight line           {percent(ratio(rows, 3, 4))}")
     return choice
 
 
@@ -230,10 +229,10 @@ def shown(
     aligner: Aligner,
     words: Sequence[tuple[str, list[Part]]],
     way: tuple[int, tuple[int, ...]],
-) -> tuple[float, float, float, int]:
-    """Shares of steps not backwards, of phonemes on the aligner's letter, of the same for a
-    straight line; the number of phonemes."""
-    forwards = steps = hits = line = size = 0
+) -> list[tuple[int, ...]]:
+    """Of each word: steps not backwards, steps; phonemes whose most attended letter is the
+    aligner's, the same for a straight line, phonemes."""
+    rows = []
     for word, targets in words:
         target = targets[0]
         parts = aligner.align(word, target)
@@ -241,14 +240,24 @@ def shown(
             continue
         weights_TS = looks(model, word, target, way)
         centre_T = weights_TS @ torch.arange(len(word), dtype=torch.float32)
-        forwards += int((centre_T.diff() >= 0).sum())
-        steps += len(target) - 1
         letters = [i for i, part in enumerate(parts) for _ in part]
-        hits += sum(a == b for a, b in zip(weights_TS.argmax(-1).tolist(), letters, strict=True))
-        straight = [int((j + 0.5) * len(word) / len(target)) for j in range(len(target))]
-        line += sum(a == b for a, b in zip(straight, letters, strict=True))
-        size += len(target)
-    return forwards / steps, hits / size, line / size, size
+        most = weights_TS.argmax(-1).tolist()
+        line = [int((j + 0.5) * len(word) / len(target)) for j in range(len(target))]
+        hits, straight = (
+            sum(a == b for a, b in zip(one, letters, strict=True)) for one in (most, line)
+        )
+        forwards = int((centre_T.diff() >= 0).sum())
+        rows.append((forwards, len(target) - 1, hits, straight, len(target)))
+    return rows
+
+
+def ratio(rows: Sequence[tuple[int, ...]], top: int, bottom: int) -> Interval:
+    rows = [row for row in rows if row[bottom]]
+    return bootstrap_ratio([row[top] for row in rows], [row[bottom] for row in rows], seed=0)
+
+
+def percent(share: Interval) -> str:
+    return f"{share.value:.2%} [{share.low:.2%} to {share.high:.2%}]"
 
 
 CELL, GAP, LABEL = 22, 34, 30
