@@ -80,6 +80,8 @@ def main() -> None:
         report(name, test, lambda words, most=most: [most.write(word) for word in words])
     for beams in (1, 4, 8):
         report(f"transformer, beams {beams}", test, lambda w, n=beams: model.write(w, beams=n))
+    learnt = dict(list(train.items())[::55])
+    report("the same, learnt words", learnt, lambda words: model.write(words, beams=4))
     print(f"the stage's own: {result['metrics']}")
     draw(given.svg, model, alignment(model, aligner, train, test), set(test))
 
