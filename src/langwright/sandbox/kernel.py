@@ -104,6 +104,14 @@ def die_with_parent() -> None:
     _prctl("binding to the parent's life", _PR_SET_PDEATHSIG, ctypes.c_ulong(_SIGKILL))
 
 
+def default_signals() -> None:
+    """Every signal does again what it does by default, and none is held back: what the calling
+    program ignores or blocks was inherited. Not through `signal`, whose import is slow."""
+    for number in range(1, 65):
+        _libc.signal(number, None)  # refused for SIGKILL and SIGSTOP, which cannot be changed
+    _call("pthread_sigmask", 2, (ctypes.c_ulong * 16)(), None, step="unblocking signals")
+
+
 def set_dumpable(on: bool) -> None:
     """Whether processes of the same user may look into this one, and it into its own /proc."""
     _prctl("closing the process's memory", _PR_SET_DUMPABLE, ctypes.c_ulong(on))
