@@ -136,22 +136,21 @@ def test_a_fork_bomb_is_ended(run: Run) -> None:
 
 
 def test_the_kernel_itself_stops_a_fork_bomb(run: Run) -> None:
-    # Quicker than the watcher can look: all children at once, then none.
+    # It counts also between two looks of the watcher, who allows ten and lets the kernel allow one
+    # more; whoever is looked at in between is ended without a word, so there are several tries.
     quick = (
-        "import os, sys\n"
+        "import os, time\n"
         "made = 0\n"
         "try:\n"
         "    for _ in range(500):\n"
-        "        if os.fork() == 0:\n"
-        "            import time; time.sleep(20)\n"
+        "        if os.fork() == 0: time.sleep(20)\n"
         "        made += 1\n"
         "except BlockingIOError: pass\n"
-        "print(made, flush=True)\n"
-        "sys.stdin.read()\n"
+        "print(made)\n"
     )
-    outcome = run(quick, processes=10)
-    assert outcome.stdout in ("", "10\n")
-    assert outcome.reason == "too_many_processes"
+    said = {run(quick, processes=10).stdout for _ in range(8)}
+    assert "10\n" in said
+    assert said <= {"10\n", ""}
 
 
 def test_threads_count_as_processes(run: Run) -> None:

@@ -60,7 +60,7 @@ def main(channel: int, parent: int) -> None:
             kernel.unshare(_NAMESPACES)
         else:
             proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            kernel.enter_user_namespace(proc, 0, _NAMESPACES)
+            kernel.enter_user_namespace(proc, NOBODY, _NAMESPACES)
             os.close(proc)
         # Only now: a change of credentials would undo it.
         kernel.die_with_parent()
@@ -103,7 +103,7 @@ def _first_process(order: Order, channel: int, privileged: bool) -> None:
     """Build the root, start the program, watch it to its end, tell how it went."""
     try:
         kernel.die_with_parent()
-        proc = build_root(order, NOBODY if privileged else 0)
+        proc = build_root(order, NOBODY)
         kernel.set_host_name("sandbox")
         if privileged:
             os.setgroups([])
