@@ -33,7 +33,8 @@ class Host:
         )
 
     def run(self, code: str, **settings: Any) -> Outcome:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"code": code, **settings}) + "\n")
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())

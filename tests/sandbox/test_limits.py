@@ -62,9 +62,7 @@ def test_what_never_ends_is_ended(run: Run, code: str) -> None:
 
 
 def test_computing_time_is_counted_over_all_processes(run: Run) -> None:
-    outcome = run(
-        "import os\nos.fork()\nos.fork()\nwhile True: pass", seconds=30, cpu_seconds=0.3
-    )
+    outcome = run("import os\nos.fork()\nos.fork()\nwhile True: pass", seconds=30, cpu_seconds=0.3)
     assert outcome.reason == "timed_out"
     assert 0.25 <= outcome.cpu_seconds < 3
 
@@ -130,7 +128,9 @@ def test_there_is_no_memory_that_nothing_counts(run: Run, code: str) -> None:
 
 
 def test_a_fork_bomb_is_ended(run: Run) -> None:
-    outcome = run("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", seconds=20)
+    outcome = run(
+        "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", seconds=20
+    )
     assert outcome.reason == "too_many_processes"
     assert outcome.wall_seconds < 10
 
@@ -184,7 +184,9 @@ def test_what_runs_in_the_background_ends_with_the_program(run: Run) -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_output_is_capped_and_the_cap_told(run: Run, number: int) -> None:
-    outcome = run(f"import os\nwhile True: os.write({number}, b'x' * 9999)", output=100_000, seconds=20)
+    outcome = run(
+        f"import os\nwhile True: os.write({number}, b'x' * 9999)", output=100_000, seconds=20
+    )
     assert outcome.reason == "output_too_long"
     assert (outcome.stdout, outcome.stderr)[number - 1] == "x" * 100_000
     assert outcome.wall_seconds < 10
@@ -246,7 +248,9 @@ def test_text_that_is_no_program_has_an_outcome(run: Run, code: str) -> None:
 
 
 def test_odd_text_that_is_a_program(run: Run) -> None:
-    assert run("\ufeffñ = '🤖\u2028\x1b'\r\nprint(ascii(ñ))").stdout == "'\\U0001f916\\u2028\\x1b'\n"
+    assert (
+        run("\ufeffñ = '🤖\u2028\x1b'\r\nprint(ascii(ñ))").stdout == "'\\U0001f916\\u2028\\x1b'\n"
+    )
     assert run("").exit_code == 0
     long = "x = 0\n" * 200_000 + "print('long')"
     assert run(long, seconds=30, memory=1024 * MIB).stdout == "long\n"
@@ -273,8 +277,15 @@ def test_the_standard_library_works(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"seconds": 0}, {"seconds": float("nan")}, {"memory": 1}, {"processes": 0}, {"disk": 0},
-     {"output": -1}, {"cpu_seconds": float("inf")}],
+    [
+        {"seconds": 0},
+        {"seconds": float("nan")},
+        {"memory": 1},
+        {"processes": 0},
+        {"disk": 0},
+        {"output": -1},
+        {"cpu_seconds": float("inf")},
+    ],
     ids=json.dumps,
 )
 def test_limits_that_make_no_sense(limits: dict[str, float]) -> None:

@@ -174,9 +174,7 @@ def _become_program(order: Order, proc: int) -> None:
     os.execve(order.executable, arguments, _ENVIRONMENT)  # noqa: S606
 
 
-def _watch(
-    program: int, limits: Limits, proc: int, channel: int
-) -> tuple[str, int, float, float]:
+def _watch(program: int, limits: Limits, proc: int, channel: int) -> tuple[str, int, float, float]:
     """Why the run ended, the program's wait status, CPU and wall seconds of all its processes."""
     start = monotonic()
     poll = select.poll()
@@ -211,7 +209,7 @@ def _end_all(program: int) -> tuple[int, float]:
     """Kill every process of the namespace and wait for each: the program's status, CPU seconds."""
     status, seconds = 0, 0.0
     while True:
-        try:
+        try:  # noqa: SIM105  (contextlib takes long to import)
             os.kill(-1, _SIGKILL)
         except ProcessLookupError:
             pass
@@ -221,7 +219,7 @@ def _end_all(program: int) -> tuple[int, float]:
             return status, seconds
         if process == program:
             status, seconds = its_status, usage.ru_utime + usage.ru_stime
-    
+
 
 def _close_standard_files() -> None:
     for handle in (0, 1, 2):
@@ -229,7 +227,7 @@ def _close_standard_files() -> None:
 
 
 def _reply(channel: int, *fields: object) -> None:
-    try:
+    try:  # noqa: SIM105
         os.write(channel, "\0".join(map(str, fields)).encode())
     except OSError:
         pass  # nobody is there to hear it

@@ -26,9 +26,7 @@ class Limits:
         self.disk = disk
 
     def to_bytes(self) -> bytes:
-        return _LIMITS.pack(
-            self.seconds, self.cpu_seconds, self.memory, self.processes, self.disk
-        )
+        return _LIMITS.pack(self.seconds, self.cpu_seconds, self.memory, self.processes, self.disk)
 
 
 class Order:

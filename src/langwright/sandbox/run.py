@@ -154,9 +154,7 @@ def _check(limits: Limits, output: int) -> None:
         ("output", output, 0),
     ):
         if not (math.isfinite(value) and least <= value < 2**62):
-            raise BadSettings(
-                f"A run cannot have {name}={value}.", remedy=f"Give {least} or more."
-            )
+            raise BadSettings(f"A run cannot have {name}={value}.", remedy=f"Give {least} or more.")
 
 
 def _instructions() -> bytes:
@@ -187,15 +185,12 @@ class _Conversation:
     def __init__(
         self, process: subprocess.Popen[bytes], channel: socket.socket, stdin: bytes, cap: int
     ) -> None:
-        assert process.stdin and process.stdout and process.stderr
-        self.channel = channel
+        assert process.stdin is not None
         self.input = process.stdin
+        self.channel = channel
         self.stdin = memoryview(stdin)
         self.stdout, self.stderr = bytearray(), bytearray()
-        self.kept: dict[object, bytearray] = {
-            process.stdout: self.stdout,
-            process.stderr: self.stderr,
-        }
+        self.kept = {process.stdout: self.stdout, process.stderr: self.stderr}
         self.cap = cap
         self.too_long = False
         self.reply = b""
