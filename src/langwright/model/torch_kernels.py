@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-FEW_ROWS = 16
+FEW_ROWS = 64
 """Up to so many rows the kernels are faster than dequantising first; `benchmarks/quantised.py`."""
 
 _TILES = (64, 32)
