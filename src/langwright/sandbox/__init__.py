@@ -1,4 +1,4 @@
-"""Running code that nobody has read: in its own process, namespaces and limits, without a network."""
+"""Running code that nobody has read: in namespaces of its own, within limits, without network."""
 
 from langwright.sandbox.run import MIB, Outcome, Reason, available, run_python
 
