@@ -103,6 +103,8 @@ def _first_process(order: Order, channel: int, privileged: bool) -> None:
     """Build the root, start the program, watch it to its end, tell how it went."""
     try:
         kernel.die_with_parent()
+        if os.getpid() != 1:  # "all processes", which it kills in the end, would be the host's
+            raise Refused("becoming the first process of a namespace", 0)
         proc = build_root(order, NOBODY)
         kernel.set_host_name("sandbox")
         if privileged:

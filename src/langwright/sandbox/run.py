@@ -186,11 +186,14 @@ class _Conversation:
         self, process: subprocess.Popen[bytes], channel: socket.socket, stdin: bytes, cap: int
     ) -> None:
         assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         self.input = process.stdin
         self.channel = channel
         self.stdin = memoryview(stdin)
-        self.stdout, self.stderr = bytearray(), bytearray()
-        self.kept = {process.stdout: self.stdout, process.stderr: self.stderr}
+        self.kept: dict[int, bytearray] = {}
+        self.kept[process.stdout.fileno()] = self.stdout = bytearray()
+        self.kept[process.stderr.fileno()] = self.stderr = bytearray()
         self.cap = cap
         self.too_long = False
         self.reply = b""
@@ -205,8 +208,8 @@ class _Conversation:
         with selectors.DefaultSelector() as ready:
             ready.register(self.channel, selectors.EVENT_READ, self._hear)
             ready.register(self.input, selectors.EVENT_WRITE, self._feed)
-            for file in self.kept:
-                ready.register(file, selectors.EVENT_READ, self._keep)  # type: ignore[arg-type]
+            for handle in self.kept:
+                ready.register(handle, selectors.EVENT_READ, self._keep)
             while ready.get_map() and (left := deadline - monotonic()) > 0:
                 for key, _ in ready.select(left):
                     if not key.data(key):
@@ -218,7 +221,7 @@ class _Conversation:
         return bool(part)
 
     def _keep(self, key: selectors.SelectorKey) -> bool:
-        part, kept = os.read(key.fd, 1 << 16), self.kept[key.fileobj]
+        part, kept = os.read(key.fd, 1 << 16), self.kept[key.fd]
         room = self.cap - len(kept)
         kept += part[:room]
         if len(part) > room:
