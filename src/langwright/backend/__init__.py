@@ -1,19 +1,25 @@
 """The values and the protocol that every source of tokens shares. No torch here."""
 
 from langwright.backend.dtype import Dtype
-from langwright.backend.event import Event, FinishReason, Usage
-from langwright.backend.protocol import Backend, Capabilities, NextToken, Scored
-from langwright.backend.request import Request, Sampling
+from langwright.backend.event import Event, FinishReason, TokenLogprob, Usage
+from langwright.backend.protocol import Backend, Capabilities, Likelihood, NextToken, Scored
+from langwright.backend.request import MAX_LOGPROBS, Constraint, Request
+from langwright.backend.sampling import Filter, Sampling
 
 __all__ = [
+    "MAX_LOGPROBS",
     "Backend",
     "Capabilities",
+    "Constraint",
     "Dtype",
     "Event",
+    "Filter",
     "FinishReason",
+    "Likelihood",
     "NextToken",
     "Request",
     "Sampling",
     "Scored",
+    "TokenLogprob",
     "Usage",
 ]

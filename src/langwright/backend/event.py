@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FinishReason = Literal["stop", "length", "abort"]
+FinishReason = Literal["stop", "length", "abort", "deadline"]
 """`stop`: the model ended or a stop string came; `length`: max_tokens or the window is full."""
 
 
 @dataclass(frozen=True)
 class Usage:
+    """`cached_tokens` are those of the prompt that a prefix cache spared."""
+
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -27,11 +30,25 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """How likely a token was, in nats. `logprob` is the model's own; `processed` that of the
+    distribution it was drawn from, after biases, penalties, constraint and filters (0 where the
+    likeliest is taken); `top` are the likeliest (id, logprob) of the model's own."""
+
+    id: int
+    logprob: float
+    processed: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Event:
     """A step of one request's answer.
 
     `text` is what has become certain since the last event: whole characters only, and never the
-    beginning of a stop string. The last event carries `finish_reason` and `usage`.
+    beginning of a stop string. `index` tells which of a request's `n` answers it belongs to; the
+    last event of each carries `finish_reason` and `usage`. `logprobs` are those of `token_ids`,
+    where the request asks for them.
     """
 
     request_id: str
@@ -39,3 +56,5 @@ class Event:
     token_ids: tuple[int, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    index: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()

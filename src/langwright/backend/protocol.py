@@ -20,6 +20,11 @@ class Capabilities:
     tokenize: bool = False
     chat: bool = False
     context_length: int | None = None
+    logprobs: bool = False
+    constraint: bool = False
+    penalties: bool = False
+    likelihood: bool = False
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,20 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """How likely a continuation is after its context: the sum over its `tokens`, in nats.
+
+    `greedy` says whether each token was the likeliest in its place; `bytes` counts the UTF-8 bytes
+    of the continuation.
+    """
+
+    logprob: float
+    greedy: bool
+    tokens: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class NextToken:
     """One candidate for the next token. `text` shows invalid UTF-8 as U+FFFD."""
 
@@ -47,7 +66,7 @@ class NextToken:
 
 @runtime_checkable
 class Backend(Protocol):
-    """A source of tokens. Synchronous; one thread at a time."""
+    """A source of tokens. Synchronous; one thread at a time, but for `abort`."""
 
     @property
     def name(self) -> str: ...
@@ -61,6 +80,12 @@ class Backend(Protocol):
     def score(
         self, texts: Sequence[str], *, window: int | None = None, stride: int | None = None
     ) -> list[Scored]: ...
+
+    def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
+        """Of each (context, continuation), cut into tokens as one text: blanks at the end of the
+        context count as the continuation's. An empty context stands for the start token, or else
+        the end token. Raises `BadInput` for a pair that the window does not hold."""
+        ...
 
     def next_tokens(self, text: str, k: int) -> list[NextToken]: ...
 

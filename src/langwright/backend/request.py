@@ -5,38 +5,40 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from langwright.backend.sampling import Sampling
 from langwright.errors import BadInput
 
 _numbers = itertools.count(1)
 
+MAX_LOGPROBS = 100
+"""Most alternatives of one token that are told."""
+
 
 @dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn.
+class Constraint:
+    """What an answer must look like: exactly one of a JSON schema (an object, or true for any
+    JSON), a regular expression that the whole answer matches, or a list of choices.
 
-    Order of the filters: temperature, then `top_k`, then `top_p` (transformers' order).
-    `temperature` 0 takes the likeliest token; `top_k` 0 and `top_p` 1 filter nothing. The same
-    `seed` gives the same answer; without one each answer differs.
+    An answer that ends by itself keeps to it; one that max_tokens cuts is its beginning.
     """
 
-    temperature: float = 0.7
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int | None = None
+    json_schema: Mapping[str, Any] | bool | None = None
+    regex: str | None = None
+    choice: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        wrong = None
-        if not 0.0 <= self.temperature <= 100.0:
-            wrong = f"temperature is {self.temperature}; it must lie between 0 and 100"
-        elif self.top_k < 0:
-            wrong = f"top_k is {self.top_k}; it must be 0 (off) or more"
-        elif not 0.0 < self.top_p <= 1.0:
-            wrong = f"top_p is {self.top_p}; it must be above 0 and at most 1"
-        elif self.seed is not None and not -(2**63) <= self.seed < 2**63:
-            wrong = f"seed is {self.seed}; it must be a number of 64 bits"
-        if wrong:
-            raise BadInput(wrong[0].upper() + wrong[1:] + ".", remedy="Correct the value.")
+        given = [one for one in (self.json_schema, self.regex, self.choice) if one is not None]
+        if len(given) != 1:
+            raise BadInput(
+                "A constraint needs exactly one of json_schema, regex and choice.",
+                remedy="Give one of them.",
+            )
+        if self.choice is not None and (not self.choice or not all(self.choice)):
+            raise BadInput(
+                "The choices are empty, or one of them is.", remedy="Give at least one text."
+            )
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,11 @@ class Request:
     """One text to continue: exactly one of `text` (raw), `messages` (chat) or `token_ids`.
 
     `max_tokens` None means as far as the context window goes. Generation ends at a stop string
-    (not part of the answer), at the model's own end token, or at the limit.
+    (not part of the answer), at the model's own end token, or at the limit; until there are
+    `min_tokens`, the end token is ruled out. `n` answers are drawn, each event telling which it
+    belongs to; with a seed, answer i is that of seed + i alone. `logprobs` asks for those of each
+    token and so many of its likeliest alternatives (0: of the token alone). `adapter` is the name
+    of one that the back end holds. After `deadline_s` seconds the answer ends as it stands.
     """
 
     text: str | None = None
@@ -54,6 +60,12 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: f"request-{next(_numbers)}")
+    min_tokens: int = 0
+    n: int = 1
+    logprobs: int | None = None
+    adapter: str | None = None
+    constraint: Constraint | None = None
+    deadline_s: float | None = None
 
     def __post_init__(self) -> None:
         given = [part for part in (self.text, self.messages, self.token_ids) if part is not None]
@@ -68,3 +80,14 @@ class Request:
             )
         if any(not stop for stop in self.stop):
             raise BadInput("A stop string is empty.", remedy="Leave it out.")
+        wrong = None
+        if self.min_tokens < 0 or self.min_tokens > (self.max_tokens or self.min_tokens):
+            wrong = f"min_tokens is {self.min_tokens}; it must lie between 0 and max_tokens"
+        elif not 1 <= self.n <= 1024:
+            wrong = f"n is {self.n}; it must lie between 1 and 1024"
+        elif self.logprobs is not None and not 0 <= self.logprobs <= MAX_LOGPROBS:
+            wrong = f"logprobs is {self.logprobs}; it must lie between 0 and {MAX_LOGPROBS}"
+        elif self.deadline_s is not None and not self.deadline_s > 0:
+            wrong = f"deadline_s is {self.deadline_s}; it must be above 0"
+        if wrong:
+            raise BadInput(wrong[0].upper() + wrong[1:] + ".", remedy="Correct the value.")

@@ -8,8 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from langwright.backend import Capabilities, Event, FinishReason, NextToken, Request, Scored, Usage
+from langwright.backend import (
+    Capabilities,
+    Event,
+    FinishReason,
+    Likelihood,
+    NextToken,
+    Request,
+    Scored,
+    Usage,
+)
 from langwright.errors import BadInput, Unsupported
+from langwright.inference.branches import likelihoods
 from langwright.inference.sampler import Sampler
 from langwright.inference.scoring import score_rows
 from langwright.inference.stream import TextStream
@@ -51,6 +61,7 @@ class Engine:
     def capabilities(self) -> Capabilities:
         return Capabilities(
             score=True,
+            likelihood=True,
             tokenize=True,
             chat=self.bundle.template is not None,
             context_length=self._window,
@@ -222,6 +233,35 @@ class Engine:
             ]
             results.append(Scored(tuple(row[skip:]), tuple(values[skip:]), sum(counted)))
         return results
+
+    def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
+        """See `Backend.likelihoods`; pairs of one context read it once."""
+        cut = [self._cut(*pair) for pair in pairs]
+        found = likelihoods(self.bundle.module, cut, self.bundle.tokenizer.vocab_size)
+        return [
+            Likelihood(logprob, greedy, len(ids), len(continuation.encode()))
+            for (logprob, greedy), (_, ids), (_, continuation) in zip(
+                found, cut, pairs, strict=True
+            )
+        ]
+
+    def _cut(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """The ids of both, as lm-eval cuts them."""
+        bare = context.rstrip()
+        continuation = context[len(bare) :] + continuation
+        before = self._with_start(self.tokenize(bare))
+        ids = self._with_start(self.tokenize(bare + continuation))[len(before) :]
+        # A model without a start token has seen its end token before each document.
+        before = before or [min(self.bundle.end_ids)]
+        if not ids:
+            raise BadInput("A continuation has no tokens.", remedy="Give at least one character.")
+        if len(before) + len(ids) > self._window:
+            raise BadInput(
+                f"Context and continuation are {len(before) + len(ids)} tokens; the model's window "
+                f"is {self._window}.",
+                remedy="Shorten the context, with fewer examples perhaps.",
+            )
+        return before, ids
 
 
 def _part(live: list[_Live]) -> tuple[list[_Live], list[_Live]]:

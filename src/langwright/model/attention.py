@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
-from langwright.model.cache import CacheRows
+from langwright.model.cache import KeysInSight
 from langwright.model.norm import RMSNorm
 from langwright.model.rotary import rotate
 
@@ -103,7 +103,7 @@ class Attention(nn.Module):
         self,
         x_BTE: Tensor,
         turn: tuple[Tensor, Tensor],
-        cache: CacheRows | None,
+        cache: KeysInSight | None,
         lengths: Sequence[int] | None = None,
     ) -> Tensor:
         q_BTHD = self.q_proj(x_BTE).unflatten(-1, (-1, self.head_dim))

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from langwright.model.architecture import Architecture
+
+
+class KeysInSight(Protocol):
+    """What attention asks of a pass that is not simply causal: where its tokens stand, which keys
+    each sees, and what becomes of the new ones. `CacheRows` is one."""
+
+    positions_BT: Tensor
+
+    def mask(self, window: int | None) -> Tensor: ...
+
+    def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def advance(self) -> None: ...
 
 
 class KVCache:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from langwright.model.architecture import Architecture
 from langwright.model.attention import Attention
-from langwright.model.cache import CacheRows
+from langwright.model.cache import KeysInSight
 from langwright.model.experts import Experts
 from langwright.model.mlp import FeedForward
 from langwright.model.norm import norm_of
@@ -37,7 +37,7 @@ class Block(nn.Module):
         self,
         x: Tensor,
         turn: Turn,
-        cache: CacheRows | None,
+        cache: KeysInSight | None,
         lengths: Sequence[int] | None = None,
     ) -> Tensor:
         mixed = self.self_attn(self.input_layernorm(x), turn, cache, lengths)
@@ -103,7 +103,7 @@ class Decoder(nn.Module):
     def hidden(
         self,
         ids_BT: Tensor,
-        cache: CacheRows | None = None,
+        cache: KeysInSight | None = None,
         lengths: Sequence[int] | None = None,
     ) -> Tensor:
         """The normalised residual stream after the last block, [B, T, E].
@@ -146,6 +146,6 @@ class Decoder(nn.Module):
         cap = self.shape.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
-    def forward(self, ids_BT: Tensor, cache: CacheRows | None = None) -> Tensor:
+    def forward(self, ids_BT: Tensor, cache: KeysInSight | None = None) -> Tensor:
         """Logits [B, T, V]; with a cache, the tokens follow those that its slots hold."""
         return self.head(self.hidden(ids_BT, cache))
