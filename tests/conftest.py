@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -130,6 +131,32 @@ SMALL: dict[str, Any] = {
     "head_dim": 16,
     "context_length": 64,
 }
+
+
+SMALL_ENCODER = {
+    "vocab_size": 80, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "max_position_embeddings": 40,
+}  # fmt: skip
+
+
+@pytest.fixture
+def small_encoder(tmp_path: Path) -> Path:
+    """A small encoder as sentence-transformers would save it."""
+    import tokenizers
+    import transformers
+
+    core = tokenizers.BertWordPieceTokenizer()
+    core.train_from_iterator(["the cat sat on the mat"] * 3, vocab_size=80, show_progress=False)
+    core.save(str(tmp_path / "tokenizer.json"))
+    torch.manual_seed(0)
+    transformers.BertModel(transformers.BertConfig(**SMALL_ENCODER)).save_pretrained(tmp_path)
+    parts = [{"type": f"sentence_transformers.models.{one}"} for one in ("Transformer", "Pooling")]
+    parts[1]["path"] = "1_Pooling"
+    (tmp_path / "modules.json").write_text(json.dumps(parts))
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling/config.json").write_text('{"pooling_mode_cls_token": true}')
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 6}')
+    return tmp_path
 
 
 @pytest.fixture

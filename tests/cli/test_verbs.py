@@ -243,3 +243,14 @@ def test_grow_names_the_presets(langwright: Run) -> None:
     wrong = langwright("grow", "--preset", "tny", "--json")
     assert wrong.returncode == 1
     assert "tiny" in one_object(wrong.stdout)["error"]["remedy"]
+
+
+def test_embed(langwright: Run, small_encoder: Path) -> None:
+    found = one_object(langwright("embed", str(small_encoder), "the cat", "mat", "--json").stdout)
+    assert [len(vector) for vector in found["embeddings"]] == [48, 48]
+    assert found["usage"]["total_tokens"] == 7
+    seen = langwright("embed", str(small_encoder), "the cat", "the cat").stdout.splitlines()
+    assert seen[1] == seen[2]
+    failed = langwright("embed", str(small_encoder), "the cat " * 9)
+    assert (failed.returncode, "truncate" in failed.stderr) == (1, True)
+    assert langwright("embed", "tiny", "the", "--json").returncode == 1

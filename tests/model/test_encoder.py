@@ -62,32 +62,17 @@ def test_what_is_not_built_is_refused(field: dict[str, object]) -> None:
         BertShape.from_hugging_face({**config, **field})
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A small encoder as sentence-transformers would save it."""
-    import tokenizers
-
-    core = tokenizers.BertWordPieceTokenizer()
-    core.train_from_iterator(["the cat sat on the mat"] * 3, vocab_size=80, show_progress=False)
-    core.save(str(tmp_path / "tokenizer.json"))
-    torch.manual_seed(0)
-    transformers.BertModel(transformers.BertConfig(**SIZES)).save_pretrained(tmp_path)
-    parts = [{"type": f"sentence_transformers.models.{one}"} for one in ("Transformer", "Pooling")]
-    parts[1]["path"] = "1_Pooling"
-    (tmp_path / "modules.json").write_text(json.dumps(parts))
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling/config.json").write_text('{"pooling_mode_cls_token": true}')
-    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 6}')
-    return tmp_path
-
-
-def test_long_texts_are_cut_and_neighbours_change_nothing(folder: Path) -> None:
-    encoder = load_encoder(folder)
+def test_long_texts_are_cut_where_allowed_and_neighbours_change_nothing(
+    small_encoder: Path,
+) -> None:
+    encoder = load_encoder(small_encoder)
     assert (encoder.pooling, encoder.normalised, encoder.max_tokens) == ("first", False, 6)
     texts = ["the cat", "the mat sat on the cat on the mat", "", "cat"]
-    assert [len(row) for row in encoder.ids(texts)] == [4, 6, 2, 3]
-    together = encoder.encode(texts)
-    alone = torch.cat([encoder.encode([text]) for text in texts])
+    assert [len(row) for row in encoder.ids(texts, truncate=True)] == [4, 6, 2, 3]
+    with pytest.raises(BadInput, match="Text 2 of 4 has 11 tokens"):
+        encoder.encode(texts)
+    together = encoder.encode(texts, truncate=True)
+    alone = torch.cat([encoder.encode([text], truncate=True) for text in texts])
     assert (together - alone).abs().max() < 1e-5
     assert encoder.encode([]).shape == (0, 48)
 
@@ -105,11 +90,11 @@ def test_long_texts_are_cut_and_neighbours_change_nothing(folder: Path) -> None:
     ],
 )  # fmt: skip
 def test_folders_of_other_things_are_refused(
-    folder: Path, file: str, content: str, error: type[Exception]
+    small_encoder: Path, file: str, content: str, error: type[Exception]
 ) -> None:
-    (folder / file).write_text(content)
+    (small_encoder / file).write_text(content)
     with pytest.raises(error):
-        load_encoder(folder)
+        load_encoder(small_encoder)
 
 
 @pytest.mark.slow
@@ -120,4 +105,4 @@ def test_minilm_equals_sentence_transformers(minilm_path: Path) -> None:
     ours = load_encoder(minilm_path)
     texts = ["", "A cat.", "Ünïcode café 你好 🙂", "The cat sat on the mat. " * 7, "word " * 600]
     expected = torch.tensor(theirs.encode(texts))
-    assert (ours.encode(texts) - expected).abs().max() < 1e-5
+    assert (ours.encode(texts, truncate=True) - expected).abs().max() < 1e-5

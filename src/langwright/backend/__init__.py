@@ -2,6 +2,7 @@
 
 from langwright.backend.dtype import Dtype
 from langwright.backend.event import Event, FinishReason, TokenLogprob, Usage
+from langwright.backend.partial import PartialBackend, asked
 from langwright.backend.protocol import Backend, Capabilities, Likelihood, NextToken, Scored
 from langwright.backend.request import MAX_LOGPROBS, Constraint, Request
 from langwright.backend.sampling import Filter, Sampling
@@ -17,9 +18,11 @@ __all__ = [
     "FinishReason",
     "Likelihood",
     "NextToken",
+    "PartialBackend",
     "Request",
     "Sampling",
     "Scored",
     "TokenLogprob",
     "Usage",
+    "asked",
 ]

@@ -1,5 +1,6 @@
 """Generation and scoring with own models, and the glass box."""
 
+from langwright.inference.embedder import Embedder
 from langwright.inference.engine import Engine
 from langwright.inference.glassbox import Mixing, Part, Trace, watch, without_parts
 from langwright.inference.inspection import Inspection, InspectOptions, inspect
@@ -19,6 +20,7 @@ from langwright.inference.settings import EngineSettings
 from langwright.inference.stream import TextStream
 
 __all__ = [
+    "Embedder",
     "Engine",
     "EngineSettings",
     "InspectOptions",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from langwright.errors import Damaged, NotFound, Unsupported
+from langwright.errors import BadInput, Damaged, NotFound, Unsupported
 from langwright.model.bert import Bert, BertShape, bert_weights
 from langwright.model.bundle import filled
 from langwright.model.folder import (
@@ -29,7 +29,7 @@ _TOKENS_TOGETHER = 16_384
 @dataclass
 class Encoder:
     """`pooling` makes one vector of a text's states: their mean, or the first; `normalised` ones
-    have length 1. A text is cut at `max_tokens`, its two marks among them."""
+    have length 1. A text has room for `max_tokens`, its two marks among them."""
 
     module: Bert
     tokenizer: Tokenizer
@@ -43,15 +43,32 @@ class Encoder:
     def width(self) -> int:
         return self.module.shape.hidden_size
 
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text between its marks."""
+    def whole_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text between its marks, however many."""
         rows = self.tokenizer.encode_batch(list(texts))
-        return [[self.first_id, *row[: self.max_tokens - 2], self.last_id] for row in rows]
+        return [[self.first_id, *row, self.last_id] for row in rows]
+
+    def ids(self, texts: Sequence[str], *, truncate: bool = False) -> list[list[int]]:
+        """The ids of each text between its marks. Raises `BadInput` naming the first text of more
+        than `max_tokens`, which `truncate` has cut instead, as sentence-transformers does."""
+        rows = self.whole_ids(texts)
+        for index, row in enumerate(rows):
+            if len(row) > self.max_tokens and not truncate:
+                raise BadInput(
+                    f"Text {index + 1} of {len(rows)} has {len(row)} tokens with its marks; the "
+                    f"encoder reads {self.max_tokens}.",
+                    remedy="Split the text, or allow the cut with truncate.",
+                )
+        return [
+            row if len(row) <= self.max_tokens else [*row[: self.max_tokens - 1], self.last_id]
+            for row in rows
+        ]
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """A vector for each text, [N, E] float32; the order of the texts changes none of them."""
-        rows = self.ids(texts)
+    def encode(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
+        """A vector for each text, [N, E] float32; the order of the texts changes none of them.
+        Raises as `ids` does."""
+        rows = self.ids(texts, truncate=truncate)
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         vectors = torch.empty(len(rows), self.width)
         while order:

@@ -6,7 +6,7 @@ from langwright.providers.describe import describe
 from langwright.providers.handle import Generation, Model, Options, Score
 from langwright.providers.inspect import inspect
 from langwright.providers.open import load_tokenizer, open_encoder, open_model
-from langwright.providers.verbs import chat, generate, neighbours, next_tokens, score, tokens
+from langwright.providers.verbs import chat, embed, generate, neighbours, next_tokens, score, tokens
 
 __all__ = [
     "Conversation",
@@ -17,6 +17,7 @@ __all__ = [
     "chat",
     "cost",
     "describe",
+    "embed",
     "generate",
     "inspect",
     "load_tokenizer",

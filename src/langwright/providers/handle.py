@@ -128,8 +128,9 @@ class Model:
     def _inside(self) -> ModelBundle:
         if self._bundle is None:
             raise Unsupported(
-                f"The inside of '{self.name}' is out of reach: another program runs it.",
-                remedy="Load a model of this machine: `langwright list` shows them.",
+                f"'{self.name}' is no decoder of our own engine, so its inside is out of reach.",
+                remedy="Load a decoder of this machine without another back end; "
+                "`langwright inspect` looks into an encoder too.",
             )
         return self._bundle
 
@@ -173,6 +174,26 @@ class Model:
 
         inside = self._inside()
         return neighbours(inside, token_for(inside.tokenizer, text, id), k, table, by)
+
+    def embed(self, texts: Sequence[str], *, truncate: bool = False) -> list[list[float]]:
+        """A vector for each of `texts`, as an encoder gives it.
+
+        Raises `BadInput` for a text that is longer than the encoder reads, unless `truncate` allows
+        to cut it there; `Unsupported` for a model without embeddings, or whose back end cannot tell
+        whether it cuts.
+        """
+        if isinstance(texts, str):
+            raise BadInput("One text is given bare.", remedy="Put it into a list.")
+        if not truncate:
+            return self.backend.embed(texts)
+        from langwright.inference import Embedder
+
+        if not isinstance(self.backend, Embedder):
+            raise Unsupported(
+                f"'{self.name}' does not cut texts that are too long.",
+                remedy="Leave truncate out, and shorten the texts.",
+            )
+        return self.backend.embed(texts, truncate=True)
 
     def inspect(self, text: str, **options: Unpack[InspectOptions]) -> Inspection:
         """Look into the model while it reads `text` (raw, no template): surprisal and entropy of

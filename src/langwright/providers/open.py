@@ -39,6 +39,8 @@ def open_model(name: str, *, dtype: Dtype = "float32", store: Store | None = Non
     `dtype` is how the weights are held: `float32`, `bfloat16`, `int8`, `int4` (32 weights share a
     scale), `nf4` (meant for QLoRA; slow), or `auto`, as the files hold them.
 
+    An encoder (`minilm`) gives a model that embeds and does not generate.
+
     What has a `/` or ends in `.gguf` is a path, `hf:OWNER/NAME` what was pulled under this name;
     all else is looked up in the store.
 
@@ -47,10 +49,17 @@ def open_model(name: str, *, dtype: Dtype = "float32", store: Store | None = Non
     """
     place, added = places_of(name, store or Store())
     # Here, since importing torch takes seconds and a misspelt name should not.
-    from langwright.inference import Engine
+    from langwright.inference import Embedder, Engine
     from langwright.model import Adapters, is_quantised, load_adapter, load_model
+    from langwright.model.encoder import is_encoder, load_encoder
     from langwright.providers.handle import Model
 
+    if added is None and is_encoder(place.path):
+        if dtype not in ("float32", "auto"):
+            raise BadInput(
+                f"An encoder is held in float32, not in {dtype}.", remedy="Leave the dtype out."
+            )
+        return Model(Embedder(load_encoder(place.path), place.name))
     if added is None:
         bundle = load_model(place.path, dtype)
         return Model(Engine(bundle, place.name), bundle)

@@ -1,7 +1,8 @@
-"""What the verbs generate, chat, next-tokens, neighbours, score, tokens answer with `--json`."""
+"""What the verbs generate, chat, next-tokens, neighbours, score, embed and tokens answer."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Unpack
@@ -53,6 +54,19 @@ def score(
 ) -> Answer:
     """`langwright score`: how well the model foresees `text` (see `Model.score`)."""
     return _opened(model).score(text, window, stride).to_json()
+
+
+def embed(model: str | Model, texts: Sequence[str], *, truncate: bool = False) -> Answer:
+    """`langwright embed`: a vector for each text (see `Model.embed`). `usage` counts the tokens
+    that were read; null where the back end does not tell them."""
+    opened = _opened(model)
+    vectors = opened.embed(texts, truncate=truncate)
+    usage, can = None, opened.backend.capabilities()
+    if can.tokenize:
+        longest = can.context_length or sys.maxsize
+        count = sum(min(len(opened.backend.tokenize(text)), longest) for text in texts)
+        usage = {"prompt_tokens": count, "total_tokens": count}
+    return {"model": opened.name, "embeddings": vectors, "usage": usage}
 
 
 def tokens(text: str, encodings: Sequence[str], *, store: Store | None = None) -> Answer:
