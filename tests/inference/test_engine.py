@@ -9,7 +9,7 @@ import torch
 
 from langwright.backend import Backend, Event, Request, Sampling
 from langwright.errors import BadInput, Unsupported
-from langwright.inference import Engine, engine
+from langwright.inference import Engine, EngineSettings
 from langwright.model import ModelBundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,12 +82,9 @@ def test_the_engine_is_a_backend(make_model: Make) -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 2, 16])
-def test_many_requests_together_answer_as_each_alone(
-    make_model: Make, monkeypatch: pytest.MonkeyPatch, slots: int
-) -> None:
-    monkeypatch.setattr(engine, "MAX_SLOTS", slots)
+def test_many_requests_together_answer_as_each_alone(make_model: Make, slots: int) -> None:
     bundle = make_model(12)
-    model = Engine(bundle)
+    model = Engine(bundle, settings=EngineSettings(max_slots=slots))
     limits = [9, 1, 20, 4, 13, 40]
     requests = [
         Request(text=text, max_tokens=limit, sampling=GREEDY, id=text)

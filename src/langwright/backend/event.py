@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FinishReason = Literal["stop", "length", "abort", "deadline"]
-"""`stop`: the model ended or a stop string came; `length`: max_tokens or the window is full."""
+FinishReason = Literal["stop", "length", "abort", "deadline", "error"]
+"""`stop`: the model ended or a stop string came; `length`: max_tokens or the window is full;
+`error`: what the event's `error` says."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,4 @@ class Event:
     usage: Usage | None = None
     index: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+    error: str | None = None

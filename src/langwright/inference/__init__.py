@@ -16,11 +16,13 @@ from langwright.inference.neighbours import (
 )
 from langwright.inference.sampler import Sampler, filter_logits
 from langwright.inference.scoring import score_rows
+from langwright.inference.settings import EngineSettings
 from langwright.inference.stream import TextStream
 
 __all__ = [
     "Embedder",
     "Engine",
+    "EngineSettings",
     "InspectOptions",
     "Inspection",
     "Mixing",

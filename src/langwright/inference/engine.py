@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from functools import cached_property
+from threading import Condition
 
 import torch
-from torch import Tensor
 
 from langwright.backend import (
     Capabilities,
     Event,
-    FinishReason,
     Likelihood,
     NextToken,
     Request,
     Scored,
-    Usage,
 )
-from langwright.errors import BadInput, Unsupported
+from langwright.errors import BadInput, NotFound, Unsupported, suggest
+from langwright.inference.answer import Answer, Inbox
 from langwright.inference.branches import likelihoods
+from langwright.inference.constraint import Grammars
+from langwright.inference.decoding import Decoding
 from langwright.inference.sampler import Sampler
+from langwright.inference.scheduler import Scheduler
 from langwright.inference.scoring import score_rows
+from langwright.inference.settings import EngineSettings
+from langwright.inference.speculation import Draft, Guesser, Lookup
 from langwright.inference.stream import TextStream
-from langwright.model import KVCache, ModelBundle
-
-MAX_SLOTS = 16
-
-
-@dataclass
-class _Live:
-    """A request that holds a slot."""
-
-    request: Request
-    prompt: list[int]
-    limit: int
-    slot: int
-    sampler: Sampler
-    stream: TextStream
-    count: int = 0
-    next_id: int = -1
-    reason: FinishReason | None = None
+from langwright.model import Adapters, ModelBundle
 
 
 class Engine:
     """Generates, scores and tokenizes with one model held in memory.
 
-    Requests share decode steps in up to 16 slots; a free slot takes the next request at once.
+    Several threads may use it at once: all `generate` calls that are open share its steps, so that
+    a later call is answered while an earlier one still is. `adapters` are those that requests may
+    name; `draft` is a smaller model of the same tokenizer, which foretells what the model says.
     """
 
-    def __init__(self, bundle: ModelBundle, name: str = "model") -> None:
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        name: str = "model",
+        settings: EngineSettings | None = None,
+        *,
+        adapters: Adapters | None = None,
+        draft: ModelBundle | None = None,
+    ) -> None:
         self.bundle = bundle
-        self._name = name
-        self._aborted: set[str] = set()
+        self.settings = settings or EngineSettings()
+        self._name, self._adapters = name, adapters
+        decoding = Decoding(
+            bundle.module,
+            bundle.tokenizer.vocab_size,
+            adapters,
+            deterministic=self.settings.deterministic,
+        )
+        self._scheduler = Scheduler(decoding, self.settings, self._guesser(draft))
+        self._turn, self._busy = Condition(), False
+
+    def _guesser(self, draft: ModelBundle | None) -> Guesser | None:
+        # Checking several tokens at once can differ by a bit from drawing one at a time.
+        if self.settings.deterministic:
+            return None
+        if draft is None:
+            return Lookup() if self.settings.speculation == "ngram" else None
+        if draft.tokenizer.fingerprint != self.bundle.tokenizer.fingerprint:
+            raise BadInput(
+                "The draft model has another tokenizer, so it foretells other tokens.",
+                remedy="Take a smaller model of the same tokenizer.",
+            )
+        return Draft(Decoding(draft.module, draft.tokenizer.vocab_size))
 
     @property
     def name(self) -> str:
@@ -62,6 +82,10 @@ class Engine:
         return Capabilities(
             score=True,
             likelihood=True,
+            logprobs=True,
+            constraint=True,
+            penalties=True,
+            adapters=tuple(sorted(self._adapters.settings)) if self._adapters else (),
             tokenize=True,
             chat=self.bundle.template is not None,
             context_length=self._window,
@@ -74,7 +98,10 @@ class Engine:
         raise Unsupported(f"'{self._name}' gives no embeddings.", remedy="Use an encoder.")
 
     def abort(self, request_id: str) -> None:
-        self._aborted.add(request_id)
+        for answer in self._scheduler.answers():
+            if answer.request.id == request_id:
+                for one in (answer, *answer.siblings):
+                    one.aborted = True
 
     @property
     def _window(self) -> int:
@@ -116,84 +143,91 @@ class Engine:
         return ids if self.bundle.start_id is None else [self.bundle.start_id, *ids]
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Event]:
-        """Answer all requests. All prompts are checked before the first token is drawn."""
-        ids = {request.id for request in requests}
-        if len(ids) < len(requests):
+        """Answer all requests. All are checked before the first token is drawn."""
+        if len({request.id for request in requests}) < len(requests):
             raise BadInput(
                 "Two requests have the same id, so their events could not be told apart.",
                 remedy="Give each its own.",
             )
-        waiting = []
-        for request in requests:
-            prompt = self.prompt_ids(request)
-            room = self._window - len(prompt)
-            waiting.append((request, prompt, min(request.max_tokens or room, room)))
-        if not waiting:
-            return
-        longest = max(len(prompt) + limit for _, prompt, limit in waiting)
-        module = self.bundle.module
-        slots = min(MAX_SLOTS, len(waiting))
-        cache = KVCache(module.shape, slots, longest, module.dtype)
+        inbox: Inbox = deque()
+        answers = [self._answers(request, inbox) for request in requests]
+        left = sum(len(group) for group in answers)
+        # The first reads the prompt for the others of its request, who come behind it.
+        with self._alone():
+            self._scheduler.add(group[0] for group in answers)
         try:
-            yield from self._answer(waiting, cache)
+            while left:
+                self._go_on(inbox)
+                while inbox:
+                    event = inbox.popleft()
+                    left -= event.finish_reason is not None
+                    yield event
         finally:
-            self._aborted.difference_update(ids)
+            for group in answers:
+                for one in group:
+                    one.aborted = True
+            with self._alone():
+                self._scheduler.sweep()
 
-    def _answer(
-        self, waiting: list[tuple[Request, list[int], int]], cache: KVCache
-    ) -> Iterator[Event]:
-        free, live = list(range(len(cache.lengths))), list[_Live]()
-        waiting.reverse()
-        while waiting or live:
-            while free and waiting:
-                request, prompt, limit = waiting.pop()
-                stream = TextStream(self.bundle.tokenizer, request.stop)
-                sampler = Sampler(request.sampling)
-                one = _Live(request, prompt, limit, free.pop(0), sampler, stream)
-                cache.lengths[one.slot] = 0
-                logits = self._step(torch.tensor([prompt]), cache, [one.slot])
-                yield self._take(one, logits[0])
-                live.append(one)
-            live, ended = _part(live)
-            free = sorted(free + [one.slot for one in ended])
-            if live:
-                live.sort(key=lambda one: one.slot)
-                ids = torch.tensor([[one.next_id] for one in live])
-                logits = self._step(ids, cache, [one.slot for one in live])
-                for one, row in zip(live, logits, strict=True):
-                    yield self._take(one, row)
+    def _answers(self, request: Request, inbox: Inbox) -> list[Answer]:
+        prompt = self.prompt_ids(request)
+        known = set(self._adapters.settings) if self._adapters else set[str]()
+        if request.adapter is not None and request.adapter not in known:
+            raise NotFound(
+                f"'{self._name}' holds no adapter '{request.adapter}'.",
+                remedy=suggest(request.adapter, known),
+            )
+        vocabulary, room = self.bundle.tokenizer.vocab_size, self._window - len(prompt)
+        if not all(0 <= token < vocabulary for token in request.sampling.logit_bias):
+            raise BadInput(
+                f"logit_bias has token ids outside 0 … {vocabulary - 1}.",
+                remedy="Use ids of this model's tokenizer.",
+            )
+        limit = min(request.max_tokens or room, room)
+        answers = [
+            Answer(
+                request,
+                index,
+                list(prompt),
+                limit,
+                Sampler(request.sampling, prompt, index),
+                TextStream(self.bundle.tokenizer, request.stop),
+                self.bundle.end_ids,
+                inbox,
+                self._grammars.matcher(request.constraint) if request.constraint else None,
+            )
+            for index in range(request.n)
+        ]
+        answers[0].siblings = answers[1:]
+        return answers
 
-    @torch.inference_mode()
-    def _step(self, ids_BT: Tensor, cache: KVCache, slots: list[int]) -> Tensor:
-        """Logits of the next token, [B, V]; rows of the table that are no token are ruled out."""
-        module = self.bundle.module
-        hidden = module.hidden(ids_BT, cache.rows(slots, ids_BT.shape[1]))
-        logits = module.head(hidden[:, -1]).float()
-        logits[:, self.bundle.tokenizer.vocab_size :] = float("-inf")
-        return logits
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(self.bundle.tokenizer, self.bundle.end_ids)
 
-    def _take(self, one: _Live, logits_V: Tensor) -> Event:
-        """Draw one token for a request and say what came of it."""
-        request = one.request
-        if request.id in self._aborted:
-            self._aborted.discard(request.id)
-            one.reason = "abort"
-            return Event(request.id, one.stream.finish(), (), one.reason, self._usage(one))
-        token = one.sampler.draw(logits_V)
-        one.next_id, one.count = token, one.count + 1
-        text = "" if token in self.bundle.end_ids else one.stream.feed(token)
-        if token in self.bundle.end_ids or one.stream.stopped:
-            one.reason = "stop"
-        elif one.count >= one.limit:
-            one.reason = "length"
-        if one.reason is None:
-            return Event(request.id, text, (token,))
-        text += one.stream.finish()
-        return Event(request.id, text, (token,), one.reason, self._usage(one))
+    def _go_on(self, inbox: Inbox) -> None:
+        """Step until there is an event, or let another thread do it."""
+        while not inbox:
+            with self._turn:
+                if self._busy:
+                    self._turn.wait()
+                    continue
+            with self._alone():
+                if not inbox:
+                    self._scheduler.step()
 
-    @staticmethod
-    def _usage(one: _Live) -> Usage:
-        return Usage(len(one.prompt), one.count)
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other thread uses the model."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._busy)
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._busy = False
+                self._turn.notify_all()
 
     @torch.inference_mode()
     def next_tokens(self, text: str, k: int = 5) -> list[NextToken]:
@@ -262,7 +296,3 @@ class Engine:
                 remedy="Shorten the context, with fewer examples perhaps.",
             )
         return before, ids
-
-
-def _part(live: list[_Live]) -> tuple[list[_Live], list[_Live]]:
-    return [one for one in live if one.reason is None], [one for one in live if one.reason]

@@ -54,6 +54,13 @@ class KVCache:
         for other in into:
             self.lengths[other] = end
 
+    def take(self, other: KVCache) -> None:
+        """Hold in the first slots what the slots of a smaller cache hold."""
+        for slot, end in enumerate(other.lengths):
+            self.k_LSKCD[:, slot, :, :end] = other.k_LSKCD[:, slot, :, :end]
+            self.v_LSKCD[:, slot, :, :end] = other.v_LSKCD[:, slot, :, :end]
+            self.lengths[slot] = end
+
 
 def _zeros(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Zeros whose memory is taken only where it is written (torch.zeros touches all of it).

@@ -1,0 +1,28 @@
+"""How an engine works, apart from what each request asks for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from langwright.config import Settings
+
+Speculation = Literal["off", "ngram"]
+
+
+class EngineSettings(Settings):
+    """`max_slots` answers are decoded together. A prompt is read in chunks that begin at multiples
+    of `prefill_chunk`, a multiple of 32; whole chunks are kept, in up to `prefix_cache_mb`
+    megabytes, for later prompts that begin alike, and a hit changes no bit of an answer.
+
+    `speculation`: `ngram` foretells tokens from what was said before, off where it does not pay;
+    it changes no answer. `deterministic`: an answer does not depend, bit for bit, on what else is
+    decoded with it.
+    """
+
+    max_slots: int = Field(default=16, ge=1, le=1024)
+    prefill_chunk: int = Field(default=64, ge=32, le=4096, multiple_of=32)
+    prefix_cache_mb: int = Field(default=256, ge=0)
+    speculation: Speculation = "ngram"
+    deterministic: bool = False
