@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langwright import errors
     from langwright.lifecycle import export, grow
     from langwright.providers import (
+        bench,
         chat,
         cost,
         describe,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "artifacts",
+    "bench",
     "chat",
     "clean",
     "cost",
@@ -62,6 +64,7 @@ __all__ = [
 
 _WHERE = {
     "artifacts": "langwright.store:artifacts",
+    "bench": "langwright.providers:bench",
     "chat": "langwright.providers:chat",
     "clean": "langwright.text:clean",
     "cost": "langwright.providers:cost",
