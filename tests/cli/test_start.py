@@ -28,6 +28,7 @@ VERBS = [
     "generate",
     "chat",
     "score",
+    "embed",
     "pretrain",
     "sft",
     "grow",
