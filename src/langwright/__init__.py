@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langwright import errors
+    from langwright.evaluation import evaluate
     from langwright.lifecycle import export, grow
     from langwright.providers import (
         chat,
@@ -41,6 +42,7 @@ __all__ = [
     "cost",
     "describe",
     "errors",
+    "evaluate",
     "export",
     "generate",
     "grow",
@@ -64,6 +66,7 @@ _WHERE = {
     "clean": "langwright.text:clean",
     "cost": "langwright.providers:cost",
     "describe": "langwright.providers:describe",
+    "evaluate": "langwright.evaluation:evaluate",
     "export": "langwright.lifecycle:export",
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",

@@ -30,6 +30,7 @@ VERBS = [
     "score",
     "pretrain",
     "sft",
+    "evaluate",
     "grow",
     "export",
 ]

@@ -14,6 +14,7 @@ from langwright.cli import (
     clean,
     cost,
     describe,
+    evaluate,
     export,
     generate,
     grow,
@@ -53,6 +54,7 @@ for name, verb in (
     ("score", score.score),
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
+    ("evaluate", evaluate.evaluate),
     ("grow", grow.grow),
     ("export", export.export),
 ):
