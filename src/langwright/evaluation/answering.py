@@ -17,7 +17,7 @@ from langwright.evaluation.task import Task
 from langwright.progress import progress
 from langwright.sandbox import available
 
-REASONED = r"(?im)\banswer(?:\s+is)?\s*:?\s*(.+?)[.\s]*$"
+REASONED = r"(?im)\banswer(?:\s+is)?\s*:?\s*((?:(?!\banswer\b).)+?)[.\s]*$"
 """Where the answer stands behind a chain of thought, unless the task says it."""
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from langwright.errors import BadInput
-from langwright.evaluation.interval import resampled_ratios
 
 _Pair = tuple[float, float]
+_Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def compare(
     second: Sequence[_Pair],
     seed: int,
     unit: Callable[[float], float] = float,
-    resamples: int = 10_000,
+    resamples: int = 5000,
 ) -> Paired:
     """`first` against `second`, each (numerator, denominator) by item, in the same order.
 
@@ -61,22 +62,28 @@ def compare(
     ours, theirs = (unit(float(ratio)) for ratio in tops.sum(1) / bottoms.sum(1))
     difference, n = ours - theirs, len(first)
     low = high = None
-    drawn = None
+    drawn = _differences(tops, bottoms, seed, unit, resamples)
     if n > 1:
-        one, other = (
-            np.array([unit(ratio) for ratio in resampled_ratios(top, bottom, seed, resamples)])
-            for top, bottom in zip(tops, bottoms, strict=True)
-        )
-        drawn = one - other  # one seed draws the same items for both
         low, high = (float(edge) for edge in np.quantile(drawn, [0.025, 0.975]))
     if bool(((tops == 0) | (tops == 1)).all() and (bottoms == 1).all()):
         only_first = int(((tops[0] == 1) & (tops[1] == 0)).sum())
         only_second = int(((tops[0] == 0) & (tops[1] == 1)).sum())
         p = mcnemar(only_first, only_second)
         return Paired(difference, low, high, p, "McNemar, exact", n, only_first, only_second)
-    if drawn is None:
-        p = 1.0
-    else:
-        side = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-        p = min(1.0, 2 * (side + 1) / (resamples + 1))
+    side = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p = min(1.0, 2 * (side + 1) / (resamples + 1)) if n > 1 else 1.0
     return Paired(difference, low, high, p, "paired bootstrap", n)
+
+
+def _differences(
+    tops: _Floats, bottoms: _Floats, seed: int, unit: Callable[[float], float], resamples: int
+) -> _Floats:
+    """First minus second in each resample of the items, the same for both."""
+    random = np.random.default_rng(seed)
+    n = tops.shape[1]
+    differences = np.empty(resamples)
+    for resample in range(resamples):
+        drawn = random.integers(n, size=n)
+        ours, theirs = tops[:, drawn].sum(1) / bottoms[:, drawn].sum(1)
+        differences[resample] = unit(ours) - unit(theirs)
+    return differences
