@@ -31,6 +31,7 @@ VERBS = [
     "embed",
     "pretrain",
     "sft",
+    "evaluate",
     "grow",
     "export",
 ]

@@ -15,6 +15,7 @@ from langwright.cli import (
     cost,
     describe,
     embed,
+    evaluate,
     export,
     generate,
     grow,
@@ -55,6 +56,7 @@ for name, verb in (
     ("embed", embed.embed),
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
+    ("evaluate", evaluate.evaluate),
     ("grow", grow.grow),
     ("export", export.export),
 ):
