@@ -1,11 +1,12 @@
 """The same items right and wrong as lm-eval's hf back end, and how much faster.
 
-    .venv/bin/python benchmarks/evaluation.py [MODEL] [--tasks copa,piqa] [--limit 300]
+    .venv/bin/python benchmarks/evaluation.py [MODEL] [--tasks copa,piqa] [--limit 300] [--skip 0]
         [--batches 1,8,16] [--rounds 3] [--folder FOLDER]
 
 Needs lm-eval and LANGWRIGHT_TEST_DATA. MODEL (smollm2-135m-instruct of the store, unless one is
 named) is written once as a Hugging Face folder (into FOLDER, or a temporary one), which lm-eval
-reads in float32. Both see the first `limit` items of each task. lm-eval's time is that of its
+reads in float32. Both see the first `limit` items of each task,
+or those behind `skip` others. lm-eval's time is that of its
 `loglikelihood`, loading and reading of data left out; ours is the whole of `lw.evaluate` on a model
 that is loaded. The rounds alternate; the ratio is that of medians, with those of single rounds.
 """
@@ -76,8 +77,8 @@ class Peer:
 
     def run(self, name: str, file: Path, batch: int) -> list[dict[str, Any]]:
         """Of each item its verdicts and log-probabilities."""
+        from lm_eval.api.task import ConfigurableTask
         from lm_eval.evaluator import evaluate
-        from lm_eval.tasks import TaskManager
 
         metrics = ["acc"] if name == "lambada_openai" else ["acc", "acc_norm"]
         task = {
@@ -89,7 +90,11 @@ class Peer:
             **TASKS[name],
         }
         self.lm.batch_size_per_gpu = batch
-        found = evaluate(self.lm, TaskManager().load([task]), bootstrap_iters=0)
+        found = evaluate(
+            self.lm,
+            {"tasks": {name: ConfigurableTask(config=task)}, "groups": {}, "group_map": {}},
+            bootstrap_iters=0,
+        )
         samples = sorted(found["samples"][name], key=lambda sample: sample["doc_id"])
         return [
             {
@@ -139,6 +144,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="smollm2-135m-instruct")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--skip", type=int, default=0, help="so many items before the first")
     parser.add_argument("--batches", default="1,8,16")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path)
@@ -158,7 +164,7 @@ def main() -> None:
         for name in given.tasks.split(","):
             file = Path(temporary) / f"{name}.jsonl"
             lines = (Path(data) / read_task(name)[0].data).read_text().splitlines()
-            file.write_text("\n".join(lines[: given.limit]) + "\n")
+            file.write_text("\n".join(lines[given.skip :][: given.limit]) + "\n")
             measure(name, file, model, peer, given)
 
 
