@@ -191,6 +191,7 @@ def test_a_chain_of_thought_is_asked_for_and_its_answer_extracted(
     assert (one["value"], one["not_extracted"]) == (0.5, 1)
     request: Request = model.backend.requests[0]  # type: ignore[attr-defined]
     assert request.messages == [{"role": "user", "content": "Capital?\nLet us think."}]
+    assert request.stop == ()  # a paragraph of thought does not end the answer
 
 
 @pytest.mark.skipif(available() is not None, reason="programs cannot be isolated here")

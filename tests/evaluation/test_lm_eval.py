@@ -119,7 +119,6 @@ def asked(task: Task, rows: list[dict[str, Any]], seed: int = 0) -> list[list[tu
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("num_fewshot", [0, 1])
 def test_prompts_are_those_of_lm_eval(
@@ -129,8 +128,8 @@ def test_prompts_are_those_of_lm_eval(
 
     where, rows = PUBLISHED[name]
     config = load_yaml(Path(lm_eval.__file__).parent / "tasks" / where)
-    theirs = load(config, write("rows.jsonl", rows))
-    theirs.set_config("num_fewshot", num_fewshot)
+    shots = {"num_fewshot": num_fewshot, "fewshot_split": "test"}
+    theirs = load({**config, **shots}, write("rows.jsonl", rows))
     theirs.set_fewshot_seed(0)
     theirs.build_all_requests(rank=0, world_size=1)
     expected: list[list[tuple[str, str]]] = [[] for _ in rows]

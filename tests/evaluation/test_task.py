@@ -57,6 +57,8 @@ def test_a_task_of_ones_own(write: Write, tmp_path: Path) -> None:
         ('kind = "guessing"', "'kind'"),
         ('kind = "perplexity"\ngrader = "exact"', "has no grader"),
         ('kind = "multiple_choice"\nsamples = 3', "has no samples"),
+        ('kind = "perplexity"\ndescription = "x"', "has no description"),
+        ('kind = "preference"\ncandidate = "a"\ntop_k = 3', "top_k has no use"),
         ('kind = "generation"\nsamples = 3', "temperature above 0"),
         ('kind = "generation"\nsamples = 3\ntemperature = 1\ngrader = "format"', "to the vote"),
         ('kind = "generation"\nmax_token = 3', "max_tokens"),

@@ -54,7 +54,8 @@ class _Prepared:
                     remedy="Give a task with --task, or the data alone.",
                 )
             self.rows = read_rows(Path(name).expanduser())
-            task, folder = guess_task(self.rows, Path(name).stem), None
+            brief = not (changes.get("chat") or changes.get("chain_of_thought"))
+            task, folder = guess_task(self.rows, Path(name).stem, brief), None
             say(f"{name}: {task.kind}, {task.prompt!r}, graded by {task.grader.kind}.")
         else:
             task, folder = read_task(name)

@@ -21,15 +21,16 @@ FORMS = (
 )
 
 
-def guess_task(rows: Rows, name: str) -> Task:
+def guess_task(rows: Rows, name: str, brief: bool = True) -> Task:
     """The task of a JSON-lines file without one: its kind is recognised from the fields that all
-    rows have. Raises `BadInput` that lists what is recognised."""
+    rows have. A `brief` answer ends with its paragraph; that of a chat or a chain of thought does
+    not. Raises `BadInput` that lists what is recognised."""
     fields = set(rows.rows[0])
     for row in rows.rows:
         fields &= set(row)
     prompt = next((one for one in PROMPTS if one in fields), None)
     answer = next((one for one in ANSWERS if one in fields), None)
-    values = _by_fields(fields, prompt, answer, rows)
+    values = _by_fields(fields, prompt, answer, rows, brief)
     if values is None:
         raise BadInput(
             f"What is to be done with {rows.path} is not clear: its rows share the fields "
@@ -40,7 +41,7 @@ def guess_task(rows: Rows, name: str) -> Task:
 
 
 def _by_fields(
-    fields: set[str], prompt: str | None, answer: str | None, rows: Rows
+    fields: set[str], prompt: str | None, answer: str | None, rows: Rows, brief: bool
 ) -> dict[str, Any] | None:
     if prompt is not None:
         asked = _template(prompt)
@@ -64,7 +65,7 @@ def _by_fields(
                 "prompt": asked,
                 "answer": answer,
                 "grader": "number" if _numbers([row[answer] for row in rows.rows]) else "exact",
-                "stop": ["\n\n", "\nQuestion:"],
+                "stop": ["\n\n", "\nQuestion:"] if brief else [],
             }
     if {"context", "continuation"} <= fields:
         return {"kind": "continuation", "prompt": "{{ context }}", "answer": "continuation"}

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from langwright.config import Settings, read_toml
-from langwright.errors import BadInput, NotFound, suggest
+from langwright.errors import BadSettings, NotFound, suggest
 from langwright.evaluation.graders import Exact, Grader
 
 Kind = Literal["multiple_choice", "continuation", "generation", "perplexity", "preference"]
 
 _LIKELY = {"choices", "answer", "delimiter", "fewshot_answer"}
-_SHOTS = {"num_fewshot", "fewshot_data", "fewshot_order", "fewshot_separator"}
+_SHOTS = {"description", "num_fewshot", "fewshot_data", "fewshot_order", "fewshot_separator"}
 _DRAWN = {"max_tokens", "stop", "temperature", "top_k", "top_p", "chat"}
 _FIELDS: dict[Kind, set[str]] = {
     "multiple_choice": _LIKELY | _SHOTS,
@@ -25,9 +25,9 @@ _FIELDS: dict[Kind, set[str]] = {
     "generation": (_LIKELY | _SHOTS | _DRAWN | {"grader", "samples", "chain_of_thought", "extract"})
     - {"choices"},
     "perplexity": {"window", "stride"},
-    "preference": _DRAWN | {"candidate", "against"},
+    "preference": _DRAWN | {"description", "candidate", "against"},
 }
-_COMMON = {"name", "kind", "data", "description", "prompt"}
+_COMMON = {"name", "kind", "data", "prompt"}
 
 
 class Task(Settings):
@@ -95,6 +95,8 @@ class Task(Settings):
         odd = self.model_fields_set - _COMMON - _FIELDS[self.kind]
         if odd:
             raise ValueError(f"a {self.kind} task has no {', '.join(sorted(odd))}")
+        if self.candidate and (idle := self.model_fields_set & _DRAWN):
+            raise ValueError(f"nothing is drawn with a candidate, so {min(idle)} has no use")
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("several samples need a temperature above 0, or all are alike")
         if self.samples > 1 and not self.grader.votes and self.grader.kind != "code":
@@ -132,9 +134,5 @@ def read_task(name: str) -> tuple[Task, Path | None]:
     values = read_toml(file)
     try:
         return Task.build({"name": file.stem, **values}), folder
-    except BadInput:
-        raise
-    except Exception as error:
-        if hasattr(error, "message"):
-            error.message = f"{file.name}: {error.message}"
-        raise
+    except BadSettings as error:
+        raise BadSettings(f"{file.name}: {error.message}", remedy=error.remedy) from None
