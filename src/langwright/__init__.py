@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from langwright.evaluation import evaluate
     from langwright.lifecycle import export, grow
     from langwright.providers import (
+        bench,
         chat,
         cost,
         describe,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "artifacts",
+    "bench",
     "chat",
     "clean",
     "cost",
@@ -64,6 +66,7 @@ __all__ = [
 
 _WHERE = {
     "artifacts": "langwright.store:artifacts",
+    "bench": "langwright.providers:bench",
     "chat": "langwright.providers:chat",
     "clean": "langwright.text:clean",
     "cost": "langwright.providers:cost",

@@ -29,6 +29,7 @@ VERBS = [
     "chat",
     "score",
     "embed",
+    "bench",
     "pretrain",
     "sft",
     "evaluate",

@@ -1,5 +1,6 @@
 """The values and the protocol that every source of tokens shares. No torch here."""
 
+from langwright.backend.backend_name import BackendName
 from langwright.backend.dtype import Dtype
 from langwright.backend.event import Event, FinishReason, TokenLogprob, Usage
 from langwright.backend.partial import PartialBackend, asked
@@ -10,6 +11,7 @@ from langwright.backend.sampling import Filter, Sampling
 __all__ = [
     "MAX_LOGPROBS",
     "Backend",
+    "BackendName",
     "Capabilities",
     "Constraint",
     "Dtype",

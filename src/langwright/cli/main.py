@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from langwright.cli import (
+    bench,
     chat,
     clean,
     cost,
@@ -54,6 +55,7 @@ for name, verb in (
     ("chat", chat.chat),
     ("score", score.score),
     ("embed", embed.embed),
+    ("bench", bench.bench),
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
     ("evaluate", evaluate.evaluate),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from langwright.backend import Dtype
+from langwright.backend import BackendName, Dtype
 
 ModelName = Annotated[
     str,
@@ -25,6 +25,14 @@ Name = Annotated[str | None, typer.Option("--name", help="Name of the run and of
 Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings that change the recipe's."),
+]
+
+Backend = Annotated[
+    BackendName,
+    typer.Option(
+        "--backend",
+        help="What computes: the own engine, llama.cpp (GGUF files) or transformers (folders).",
+    ),
 ]
 
 DtypeName = Annotated[

@@ -14,10 +14,11 @@ from langwright.inference.neighbours import (
     spelt,
     token_for,
 )
+from langwright.inference.reader import Reader
 from langwright.inference.sampler import Sampler, filter_logits
 from langwright.inference.scoring import score_rows
 from langwright.inference.settings import EngineSettings
-from langwright.inference.stream import TextStream
+from langwright.inference.stream import StopStrings, TextStream
 
 __all__ = [
     "Embedder",
@@ -30,7 +31,9 @@ __all__ = [
     "Neighbourhood",
     "Order",
     "Part",
+    "Reader",
     "Sampler",
+    "StopStrings",
     "TableName",
     "TextStream",
     "TokenVector",

@@ -18,6 +18,7 @@ from langwright.errors import BadInput, Damaged, NotFound
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from
 from langwright.model.quantised import held, whole_weights
+from langwright.model.text_parts import TextParts
 from langwright.tokens import ChatTemplate, JsonTokenizer, read_tokenizer
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
@@ -80,6 +81,21 @@ def load_folder(folder: Path, dtype: str = "float32") -> ModelBundle:
             remedy="Give a model's folder, a GGUF file or a name from `langwright list`.",
         )
     shape = Architecture.from_hugging_face(read_json(folder / "config.json"))
+    parts = text_of_folder(folder)
+    stored = load_weights(folder, whole=dtype == "float32")
+    if dtype == "auto":
+        exact = all(values.dtype == torch.float32 for values in stored.values())
+        dtype = "float32" if exact else "bfloat16"
+    ours = shape.of.to_ours(stored, shape)
+    del stored
+    # One at a time: both kinds need not stand whole in memory.
+    weights = {name: held(name, ours.pop(name), dtype) for name in list(ours)}
+    module = decoder_from(shape, weights)
+    return ModelBundle(module, parts.tokenizer, parts.template, parts.end_ids, parts.start_id)
+
+
+def text_of_folder(folder: Path) -> TextParts:
+    """Tokenizer, template, end and start tokens of a folder of any family."""
     tokenizer = read_tokenizer(folder / "tokenizer.json")
     own = read_json(folder / "langwright.json") if (folder / "langwright.json").is_file() else {}
     expected = own.get("tokenizer_fingerprint")
@@ -104,17 +120,8 @@ def load_folder(folder: Path, dtype: str = "float32") -> ModelBundle:
     if isinstance(source, str):
         names = (_name(described.get("bos_token")), _name(described.get("eos_token")))
         template = ChatTemplate(source, tokenizer, *names)
-    stored = load_weights(folder, whole=dtype == "float32")
-    if dtype == "auto":
-        exact = all(values.dtype == torch.float32 for values in stored.values())
-        dtype = "float32" if exact else "bfloat16"
-    ours = shape.of.to_ours(stored, shape)
-    del stored
-    # One at a time: both kinds need not stand whole in memory.
-    weights = {name: held(name, ours.pop(name), dtype) for name in list(ours)}
-    module = decoder_from(shape, weights)
     start = own.get("start_id", tokenizer.start_id)
-    return ModelBundle(module, tokenizer, template, frozenset(ends), start)
+    return TextParts(tokenizer, template, frozenset(ends), start)
 
 
 def load_weights(folder: Path, whole: bool = True) -> dict[str, torch.Tensor]:

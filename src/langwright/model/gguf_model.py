@@ -16,6 +16,7 @@ from langwright.model.families.gguf_names import ARCHITECTURES
 from langwright.model.gguf_file import GGUFFile
 from langwright.model.gguf_settings import architecture
 from langwright.model.quantised import Held, held, of_blocks
+from langwright.model.text_parts import TextParts
 from langwright.tokens import ChatTemplate, Tokenizer, tokenizer_from_gguf
 
 
@@ -25,17 +26,29 @@ def load_gguf(path: Path, dtype: str = "float32") -> ModelBundle:
     else in bfloat16, unless the file is in float32."""
     file = GGUFFile(path)
     shape = architecture(file)
-    tokenizer = tokenizer_from_gguf(file.fields)
+    parts = text_of(file)
     module = decoder_from(shape, _weights(file, shape, dtype))
-    fields, licence = file.fields, file.fields.get("general.license")
-    ends = (_token_id(file, key) for key in ("eos", "eot", "eom"))
+    licence = file.fields.get("general.license")
     return ModelBundle(
         module,
+        parts.tokenizer,
+        parts.template,
+        parts.end_ids,
+        parts.start_id,
+        licence if isinstance(licence, str) else None,
+    )
+
+
+def text_of(file: GGUFFile) -> TextParts:
+    """Tokenizer, template, end and start tokens; of any family."""
+    tokenizer = tokenizer_from_gguf(file.fields)
+    ends = (_token_id(file, key) for key in ("eos", "eot", "eom"))
+    begins = file.fields.get("tokenizer.ggml.add_bos_token", False)
+    return TextParts(
         tokenizer,
         _template(file, tokenizer),
         frozenset(token for token in ends if token is not None),
-        _token_id(file, "bos") if fields.get("tokenizer.ggml.add_bos_token", False) else None,
-        licence if isinstance(licence, str) else None,
+        _token_id(file, "bos") if begins else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Models by name: what `load` finds, the handle it returns, and the verbs on top of it."""
 
+from langwright.providers.bench import bench
 from langwright.providers.conversation import Conversation
 from langwright.providers.cost import cost
 from langwright.providers.describe import describe
@@ -15,6 +16,7 @@ __all__ = [
     "Model",
     "Options",
     "Score",
+    "bench",
     "chat",
     "cost",
     "describe",

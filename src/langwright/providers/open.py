@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langwright.backend import Dtype
+from langwright.backend import BackendName, Dtype
 from langwright.errors import BadInput, NotFound, Unsupported, suggest
 from langwright.store import Run, Store
 from langwright.store.catalog import catalog
@@ -30,7 +30,13 @@ class Place:
     path: Path
 
 
-def open_model(name: str, *, dtype: Dtype = "float32", store: Store | None = None) -> Model:
+def open_model(
+    name: str,
+    *,
+    dtype: Dtype = "float32",
+    backend: BackendName = "own",
+    store: Store | None = None,
+) -> Model:
     """The model that `name` means: one of the store, a run (its final model, else its latest
     checkpoint), a checkpoint `run@STEP`, or a path (Hugging Face folder, GGUF file); each with an
     adapter where `+` and the adapter's name or folder follow, which is merged into the weights, or
@@ -38,6 +44,9 @@ def open_model(name: str, *, dtype: Dtype = "float32", store: Store | None = Non
 
     `dtype` is how the weights are held: `float32`, `bfloat16`, `int8`, `int4` (32 weights share a
     scale), `nf4` (meant for QLoRA; slow), or `auto`, as the files hold them.
+
+    `backend` is what computes: the own engine; `llama.cpp`, for GGUF files; `transformers`, for
+    Hugging Face folders of families that the own engine does not have.
 
     An encoder (`minilm`) gives a model that embeds and does not generate.
 
@@ -54,16 +63,30 @@ def open_model(name: str, *, dtype: Dtype = "float32", store: Store | None = Non
     from langwright.model.encoder import is_encoder, load_encoder
     from langwright.providers.handle import Model
 
+    if backend != "own":
+        from langwright.providers.backends import open_other
+
+        if added is not None:
+            raise Unsupported(
+                f"{backend} is given no adapter here.",
+                remedy=f"Leave --backend out, or export '{name}' as one model first.",
+            )
+        return Model(open_other(place, backend, dtype))
     if added is None and is_encoder(place.path):
         if dtype not in ("float32", "auto"):
             raise BadInput(
                 f"An encoder is held in float32, not in {dtype}.", remedy="Leave the dtype out."
             )
         return Model(Embedder(load_encoder(place.path), place.name))
-    if added is None:
+    try:
         bundle = load_model(place.path, dtype)
+    except Unsupported as error:
+        if not (place.path / "config.json").is_file():
+            raise
+        remedy = f"{error.remedy} Or let transformers compute it: --backend transformers."
+        raise Unsupported(error.message, remedy=remedy) from None
+    if added is None:
         return Model(Engine(bundle, place.name), bundle)
-    bundle = load_model(place.path, dtype)
     adapters = Adapters(bundle.module)
     adapters.load("one", load_adapter(added.path))
     if is_quantised(bundle.module):

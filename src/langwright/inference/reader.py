@@ -1,0 +1,112 @@
+"""From requests and texts to the ids that a model reads, for what another program computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langwright.backend import Request, Scored
+from langwright.errors import BadInput, Unsupported
+from langwright.model.text_parts import TextParts
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`window` is how many tokens the model reads, `longer` what to do where that is too little."""
+
+    name: str
+    parts: TextParts
+    window: int
+    longer: str = "Shorten the prompt."
+
+    def with_start(self, ids: list[int]) -> list[int]:
+        start = self.parts.start_id
+        return ids if start is None else [start, *ids]
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        """The ids of a request's prompt. Raises when they do not fit the window."""
+        if request.messages is not None:
+            if self.parts.template is None:
+                raise Unsupported(
+                    f"'{self.name}' has no chat template.",
+                    remedy="Use `generate`, or fine-tune the model for chat first.",
+                )
+            ids = self.parts.template.encode(request.messages, add_generation_prompt=True)
+        elif request.text is not None:
+            ids = self.with_start(self.parts.tokenizer.encode(request.text))
+        else:
+            ids = list(request.token_ids or ())
+        if not ids:
+            raise BadInput(
+                "The prompt is empty, and this model has no token to begin with.",
+                remedy="Give at least one character.",
+            )
+        known = self.parts.tokenizer.vocab_size
+        if not all(0 <= token < known for token in (*ids, *request.sampling.logit_bias)):
+            raise BadInput(
+                f"The prompt or logit_bias has token ids outside 0 … {known - 1}.",
+                remedy="Use ids of this model's tokenizer.",
+            )
+        if len(ids) >= self.window:
+            raise BadInput(
+                f"The prompt has {len(ids)} tokens; the window is {self.window} and must hold the "
+                "answer too.",
+                remedy=self.longer,
+            )
+        return ids
+
+    def limit(self, request: Request, prompt: Sequence[int]) -> int:
+        """How many tokens the answer may have."""
+        room = self.window - len(prompt)
+        return min(request.max_tokens or room, room)
+
+    def cut(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """The ids of both, as lm-eval cuts them (see `Backend.likelihoods`)."""
+        bare = context.rstrip()
+        continuation = context[len(bare) :] + continuation
+        encode = self.parts.tokenizer.encode
+        before = self.with_start(encode(bare))
+        ids = self.with_start(encode(bare + continuation))[len(before) :]
+        # A model without a start token has seen its end token before each document.
+        before = before or [min(self.parts.end_ids)]
+        if not ids:
+            raise BadInput("A continuation has no tokens.", remedy="Give at least one character.")
+        if len(before) + len(ids) > self.window:
+            raise BadInput(
+                f"Context and continuation are {len(before) + len(ids)} tokens; the window is "
+                f"{self.window}.",
+                remedy=self.longer,
+            )
+        return before, ids
+
+    def windows(self, window: int | None, stride: int | None) -> tuple[int, int]:
+        """What `Backend.score` is asked for, with its defaults."""
+        window = self.window if window is None else window
+        stride = max(1, window // 2) if stride is None else stride
+        if not 2 <= window <= self.window or not 1 <= stride < window:
+            raise BadInput(
+                f"window is {window} and stride {stride}; the model's window is {self.window}.",
+                remedy="Take 2 <= window <= the model's, and 1 <= stride < window.",
+            )
+        return window, stride
+
+    def scored(self, row: Sequence[int], values: Sequence[float | None]) -> Scored:
+        """The result for a text whose ids, the start token before them, are `row`."""
+        skip = 0 if self.parts.start_id is None else 1
+        ids, logprobs = tuple(row[skip:]), tuple(values[skip:])
+        counted = (
+            len(self.parts.tokenizer.token_bytes(token))
+            for token, value in zip(ids, logprobs, strict=True)
+            if value is not None
+        )
+        return Scored(ids, logprobs, sum(counted))
+
+
+def reads(length: int, window: int, stride: int) -> list[tuple[int, int, int]]:
+    """The windows of a row of `length` tokens: (start, first token to score, end)."""
+    found, start, done = [], 0, 1
+    while done < length:
+        end = min(start + window, length)
+        found.append((start, done, end))
+        start, done = start + stride, end
+    return found
