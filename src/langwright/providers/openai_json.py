@@ -80,7 +80,9 @@ def body(request: Request, model: str, index: int = 0) -> dict[str, Any]:
     if request.messages is not None:
         asked["messages"] = [dict(message) for message in request.messages]
     else:
-        asked["prompt"] = request.text if request.text is not None else list(request.token_ids or ())
+        asked["prompt"] = (
+            request.text if request.text is not None else list(request.token_ids or ())
+        )
         if request.max_tokens is None:
             raise Unsupported(
                 "Completions of this format end after 16 tokens where max_tokens is not said.",
@@ -174,4 +176,3 @@ def failure(
     if 400 <= status < 500:
         return BadInput(said, remedy="Change the request.")
     return LangwrightError(said, remedy="Try again, and look into the server's log.")
-
