@@ -152,6 +152,7 @@ def test_answers_are_drawn_and_graded(model: Model, write: Write, tmp_path: Path
     )
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert one["cut_answers"] == sum(line["cut"][0] for line in lines)
+    assert one["empty_answers"] == sum(not line["responses"][0].strip() for line in lines)
     assert lines[0]["prompt"] == "Question: 0?\nAnswer:"
     assert (one["baseline_name"], one["baseline"]) == ("commonest answer", 3 / 8)
     again = evaluate(model, path, max_tokens=4, temperature=1.0, log_samples=str(log))

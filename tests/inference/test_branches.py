@@ -93,7 +93,7 @@ def test_a_tree_holds_what_sequences_share_once() -> None:
     assert tree.tokens == [1, 2, 3, 4, 5, 6]
     assert [[tree.tokens[place] for place in path] for path in paths] == sequences
     assert [tree.depths[place] for place in paths[3]] == [0, 1, 2, 3]
-    seen = branches.Branches([tree], 7).mask(None)[0, 0]
+    seen = branches.Branches([[tree]], 7).mask(None)[0, 0]
     for path in paths:
         for at, place in enumerate(path):
             assert seen[place].nonzero()[:, 0].tolist() == path[: at + 1]
@@ -108,3 +108,21 @@ def test_examples_that_all_prompts_share_are_read_once() -> None:
     # Alike in little, long rows stay apart: their attention would cost more than is saved.
     apart = [([1, *range(n, n + 500)], [5, 6]) for n in range(2, 6)]
     assert len(branches._plant(apart, 3 * 576)) == 4
+
+
+def test_trees_share_rows_and_none_is_lost() -> None:
+    sizes = [90, 60, 50, 40, 30, 30, 8, 2] * 20
+    planted = []
+    for size in sorted(sizes, reverse=True):
+        tree = branches.Tree()
+        tree.add(list(range(size)))
+        planted.append((tree, []))
+    found, padded = [], 0
+    while planted:
+        rows, planted = branches._fill(planted)
+        widths = [sum(len(tree.tokens) for tree, _ in row) for row in rows]
+        assert len(rows) * max(widths) <= branches.TOKENS_PER_PASS
+        padded += len(rows) * max(widths)
+        found += [len(tree.tokens) for row in rows for tree, _ in row]
+    assert sorted(found) == sorted(sizes)
+    assert padded < 1.1 * sum(sizes)

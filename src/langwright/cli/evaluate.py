@@ -108,7 +108,7 @@ def _tables(found: dict[str, Any]) -> RenderableType:
         notes = [f"{one['n']} of {one['of']}"] if one["limit"] else []
         for key in ("window", "stride", "judge", "ties", "unclear_verdicts", "samples"):
             notes += [f"{key.replace('_', ' ')} {one[key]}"] if key in one else []
-        for key in ("cut_answers", "not_extracted"):
+        for key in ("cut_answers", "empty_answers", "not_extracted"):
             notes += [f"{key.replace('_', ' ')} {one[key]}"] if one.get(key) else []
         beaten = "-" if one["baseline"] is None else f"{_figure(one['baseline'])}"
         table.add_row(

@@ -60,7 +60,10 @@ def answer(backend: Backend, task: Task, items: Sequence[Item], seed: int, where
             outcomes.append(Outcome(item.index, scores, log))
             bar.advance()
     everything = [one for answers in drawn for one in answers]
-    notes: dict[str, Any] = {"cut_answers": sum(one.cut for one in everything)}
+    notes: dict[str, Any] = {
+        "cut_answers": sum(one.cut for one in everything),
+        "empty_answers": sum(not one.text.strip() for one in everything),
+    }
     if task.extract or task.chain_of_thought:
         notes["not_extracted"] = sum(not extracted(task, one.text) for one in everything)
     if task.samples > 1:

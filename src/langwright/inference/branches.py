@@ -20,8 +20,8 @@ Found = tuple[float, bool]
 
 @dataclass
 class Tree:
-    """Sequences in one row, each prefix that they share once: `tokens` in depth-first order, with
-    their `depths`; the subtree of place i ends before place `ends[i]`."""
+    """Sequences, each prefix that they share once: `tokens` in depth-first order, with their
+    `depths`; the subtree of place i ends before place `ends[i]`."""
 
     tokens: list[int] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
@@ -54,15 +54,19 @@ class Tree:
 
 class Branches:
     """Takes the place of a cache's rows in one pass that keeps nothing: each token sees those on
-    its way from the root of its tree, and itself."""
+    its way from the root of its tree, and itself. A row holds trees side by side."""
 
-    def __init__(self, trees: Sequence[Tree], width: int) -> None:
-        self.positions_BT = torch.zeros(len(trees), width, dtype=torch.int64)
+    def __init__(self, rows: Sequence[Sequence[Tree]], width: int) -> None:
+        self.positions_BT = torch.zeros(len(rows), width, dtype=torch.int64)
         places = torch.arange(width)
-        ends = (places + 1).repeat(len(trees), 1)  # padding is seen by itself alone
-        for row, tree in enumerate(trees):
-            self.positions_BT[row, : len(tree.tokens)] = torch.tensor(tree.depths)
-            ends[row, : len(tree.tokens)] = torch.tensor(tree.ends)
+        ends = (places + 1).repeat(len(rows), 1)  # padding is seen by itself alone
+        for row, trees in enumerate(rows):
+            start = 0
+            for tree in trees:
+                end = start + len(tree.tokens)
+                self.positions_BT[row, start:end] = torch.tensor(tree.depths)
+                ends[row, start:end] = torch.tensor(tree.ends) + start
+                start = end
         # In depth-first order a key is above a query when that lies within the key's subtree.
         self._seen_BTT = (places <= places[:, None]) & (places[:, None] < ends[:, None, :])
         self._masks: dict[int | None, Tensor] = {}
@@ -87,6 +91,8 @@ class Branches:
 Members = list[tuple[int, list[int]]]
 """Of the pairs in a tree: which, and the places that foretell its continuation."""
 
+Planted = tuple[Tree, Members]
+
 
 def likelihoods(
     module: Decoder, pairs: Sequence[Pair], num_tokens: int
@@ -94,25 +100,45 @@ def likelihoods(
     """For each (context, continuation), neither empty, the log-probability of the continuation in
     nats, and whether each of its tokens is the likeliest. Only the first `num_tokens` rows of the
     table are tokens."""
-    rows = _plant(pairs, 3 * module.shape.hidden_size)
-    rows.sort(key=lambda row: len(row[0].tokens))
+    planted = _plant(pairs, 3 * module.shape.hidden_size)
+    planted.sort(key=lambda one: -len(one[0].tokens))
     results: list[Found] = [(0.0, True)] * len(pairs)
-    while rows:
-        batch = rows[-max(1, TOKENS_PER_PASS // len(rows[-1][0].tokens)) :]
-        del rows[-len(batch) :]
-        _pass(module, batch, pairs, num_tokens, results)
+    while planted:
+        rows, planted = _fill(planted)
+        _pass(module, rows, pairs, num_tokens, results)
     return results
 
 
-def _plant(pairs: Sequence[Pair], crossover: int) -> list[tuple[Tree, Members]]:
+def _fill(planted: list[Planted]) -> tuple[list[list[Planted]], list[Planted]]:
+    """The rows of a pass, each as wide as the largest tree, and the trees left over: each goes
+    where it first fits, so that little is padding. `planted` come largest first."""
+    width = len(planted[0][0].tokens)
+    rows: list[list[Planted]] = []
+    room: list[int] = []
+    left = []
+    for one in planted:
+        size = len(one[0].tokens)
+        row = next((row for row, free in enumerate(room) if size <= free), None)
+        if row is not None:
+            rows[row].append(one)
+            room[row] -= size
+        elif not rows or (len(rows) + 1) * width <= TOKENS_PER_PASS:
+            rows.append([one])
+            room.append(width - size)
+        else:
+            left.append(one)
+    return rows, left
+
+
+def _plant(pairs: Sequence[Pair], crossover: int) -> list[Planted]:
     """Trees of sequences, side by side in sorted order, that are cheaper read together.
 
-    A row of T tokens costs T in the matrices and T^2 / `crossover` in attention (which is computed
-    for all of a row and hidden), so that a long row must be worth its width.
+    T tokens cost T in the matrices and T^2 / `crossover` in attention (which is computed for all
+    of a row and hidden), so that a large tree must be worth its width.
     """
     # The last token of a continuation foretells nothing that is asked for.
     sequences = [context + continuation[:-1] for context, continuation in pairs]
-    rows: list[tuple[Tree, Members]] = []
+    rows: list[Planted] = []
     for index in sorted(range(len(pairs)), key=lambda i: sequences[i]):
         sequence = sequences[index]
         if rows:
@@ -132,20 +158,24 @@ def _plant(pairs: Sequence[Pair], crossover: int) -> list[tuple[Tree, Members]]:
 @torch.inference_mode()
 def _pass(
     module: Decoder,
-    batch: Sequence[tuple[Tree, Members]],
+    rows: Sequence[Sequence[Planted]],
     pairs: Sequence[Pair],
     num_tokens: int,
     results: list[Found],
 ) -> None:
-    width = max(len(tree.tokens) for tree, _ in batch)
-    ids = torch.zeros(len(batch), width, dtype=torch.int64)
+    width = max(sum(len(tree.tokens) for tree, _ in row) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.int64)
     asked: dict[int, list[tuple[int, int]]] = {}  # by place, (pair, token) that it foretells
-    for row, (tree, members) in enumerate(batch):
-        ids[row, : len(tree.tokens)] = torch.tensor(tree.tokens)
-        for index, places in members:
-            for place, token in zip(places, pairs[index][1], strict=True):
-                asked.setdefault(row * width + place, []).append((index, token))
-    hidden = module.hidden(ids, Branches([tree for tree, _ in batch], width)).flatten(0, 1)
+    for number, row in enumerate(rows):
+        start = 0
+        for tree, members in row:
+            ids[number, start : start + len(tree.tokens)] = torch.tensor(tree.tokens)
+            for index, places in members:
+                for place, token in zip(places, pairs[index][1], strict=True):
+                    asked.setdefault(number * width + start + place, []).append((index, token))
+            start += len(tree.tokens)
+    trees = [[tree for tree, _ in row] for row in rows]
+    hidden = module.hidden(ids, Branches(trees, width)).flatten(0, 1)
     everywhere = sorted(asked)
     for start in range(0, len(everywhere), LOGITS_AT_ONCE):
         part = everywhere[start : start + LOGITS_AT_ONCE]
