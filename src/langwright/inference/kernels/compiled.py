@@ -6,11 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numba
 import platformdirs
-from numba import njit
-from numba.core import config
 
+from langwright.inference.kernels.jit import INSTALLED, njit, numba
 from langwright.inference.kernels.machine import fetch_add, load, pause, store
 from langwright.inference.kernels.step import run
 
@@ -39,12 +37,17 @@ def _keep_on_disk() -> None:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     folder = Path(platformdirs.user_cache_dir("langwright")) / "kernels" / digest.hexdigest()[:16]
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(folder)
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
     try:
         run_step.enable_caching()
     finally:
-        config.CACHE_DIR = before
+        numba.config.CACHE_DIR = before
 
 
-_keep_on_disk()
+def signature(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The types of a step's arguments, without gate and thread."""
+    return (*(numba.typeof(one) for one in given), numba.int64, numba.int64)
+
+
+if INSTALLED:
+    _keep_on_disk()

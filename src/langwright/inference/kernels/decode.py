@@ -4,52 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from langwright.inference.kernels import kinds, table
+from langwright.inference.kernels.cover import ACTIVATIONS, TILE, Linear, kind_of, matrices
 from langwright.inference.kernels.threads import CREW
 from langwright.model import Decoder, KVCache
-from langwright.model.norm import RMSNorm
-from langwright.model.quantised import Int4, Int8, QuantisedLinear
-from langwright.model.torch_kernels import int4_tile
+from langwright.model.quantised import Int8, QuantisedLinear
+from langwright.model.rotary import Rotary
 
-TILE = 32
 MAX_ROWS = 16
-ACTIVATIONS = ("silu", "gelu_tanh", "relu2")
+"""Of one step."""
 PROJECTIONS = (
     (table.Q, "self_attn.q_proj"),
     (table.K, "self_attn.k_proj"),
     (table.V, "self_attn.v_proj"),
-    (table.O, "self_attn.o_proj"),
+    (table.OUT, "self_attn.o_proj"),
     (table.GATE, "mlp.gate_proj"),
     (table.UP, "mlp.up_proj"),
     (table.DOWN, "mlp.down_proj"),
 )
-
-
-def kind_of(linear: nn.Linear | QuantisedLinear) -> kinds.Kind | None:
-    """How a matrix lies in memory; None for a way that there is no kernel for."""
-    if isinstance(linear, QuantisedLinear):
-        matrix = linear.matrix
-        if isinstance(matrix, Int8):
-            num_groups, _, group = matrix.quants.shape
-            if matrix.scales.dtype == torch.bfloat16 and num_groups == 1:
-                return kinds.Rows8(TILE)
-            if matrix.scales.dtype == torch.float16 and group == 32:
-                return kinds.Groups8(TILE)
-        tile = int4_tile()
-        if isinstance(matrix, Int4) and tile is not None:
-            whole = matrix.shape[0] % tile == 0
-            group = matrix.shape[1] // len(matrix.scales)
-            return kinds.Nibbles4(tile) if whole and group == 32 else None
-        return None
-    return {torch.float32: kinds.Float32(TILE), torch.bfloat16: kinds.BFloat16(TILE)}.get(
-        linear.weight.dtype
-    )
 
 
 class DecodeStep:
@@ -62,13 +40,13 @@ class DecodeStep:
     def __init__(self, module: Decoder, cache: KVCache) -> None:
         shape = module.shape
         self._module, self._cache = module, cache
-        self._shape = _shape(module)
-        self._kinds = kinds_of(module, cache)
+        self._shape = shape_of(module)
+        self._kinds = kinds_of(module, cache.k_LSKCD.dtype)
         self._kept: list[Any] = []
         self._small = _Small(module)
         self._layers = self._layer_table()
         self._ends = np.zeros(table.END_COLUMNS, np.int64)
-        self._matrix(self._ends, table.HEAD, module.lm_head, "lm_head")
+        self._matrix(self._ends, table.HEAD, cast(Linear, module.lm_head), "lm_head")
         self._ends[table.LAST_NORM] = self._small.norm("norm")
         widest = max(shape.hidden_size, shape.intermediate_size, shape.num_heads * shape.head_dim)
         rows = min(MAX_ROWS, len(cache.lengths))
@@ -136,13 +114,17 @@ class DecodeStep:
         rows = np.zeros((shape.num_layers, table.COLUMNS), np.int64)
         far = near = 0
         if shape.positions == "rotary":
-            far = self._turns(module.rotary)
-            near = far if shape.local_rope_theta is None else self._turns(module.local_rotary)
+            far = self._turns(cast(Rotary, module.rotary))
+            near = (
+                far
+                if shape.local_rope_theta is None
+                else self._turns(cast(Rotary, module.local_rotary))
+            )
         for layer, (row, block) in enumerate(zip(rows, module.layers, strict=True)):
             name = f"layers.{layer}"
             for column, part in PROJECTIONS:
-                linear = block.get_submodule(part) if part != "mlp.gate_proj" else block.mlp.gate_proj
-                if linear is not None:
+                if part != "mlp.gate_proj" or shape.gated:
+                    linear = cast(Linear, block.get_submodule(part))
                     self._matrix(row, column, linear, f"{name}.{part}")
             row[table.INPUT_NORM] = self._small.norm(f"{name}.input_layernorm")
             if shape.sandwich_norms:
@@ -162,25 +144,25 @@ class DecodeStep:
                 row[table.TURNS] = far if window is None else near
         return rows
 
-    def _turns(self, rotary: nn.Module) -> int:
+    def _turns(self, rotary: Rotary) -> int:
         """The address of the rotations of all positions, [C, 2, D / 2]."""
         cos, sin = rotary(torch.arange(self._cache.length)[None])
         both = torch.stack((cos[0, 0], sin[0, 0]), dim=1).contiguous()
         self._kept.append(both)
         return both.data_ptr()
 
-    def _matrix(self, row: Any, column: int, linear: nn.Module, name: str) -> None:
+    def _matrix(self, row: Any, column: int, linear: Linear, name: str) -> None:
+        weights = scales = linear.weight if isinstance(linear, nn.Linear) else None
+        held = linear.out_features
         if isinstance(linear, QuantisedLinear):
             matrix = linear.matrix
-            weights = matrix.quants if isinstance(matrix, Int8) else matrix.packed
-            held = weights.shape[1] if isinstance(matrix, Int8) else weights.shape[0]
-            found = (weights, matrix.scales)
-        else:
-            held = linear.weight.shape[0]
-            found = (linear.weight, linear.weight)
-        self._kept.append(found)
+            scales = matrix.scales
+            weights = matrix.quants if isinstance(matrix, Int8) else cast(Int4, matrix).packed
+            held = scales.shape[1]
+        assert weights is not None and scales is not None
+        self._kept.append((weights, scales))
         bias = self._small.address(f"{name}.bias") if linear.bias is not None else 0
-        row[column : column + 4] = found[0].data_ptr(), found[1].data_ptr(), held, bias
+        row[column : column + 4] = weights.data_ptr(), scales.data_ptr(), held, bias
 
 
 class _Small:
@@ -205,7 +187,14 @@ class _Small:
         return self.address(f"{name}.weight")
 
 
-def _shape(module: Decoder) -> kinds.Shape:
+def kinds_of(module: Decoder, cache: torch.dtype) -> tuple[Any, Any, Any]:
+    """Of the layers' weights, of the head's, and of the cache's numbers."""
+    assert cache in (torch.float32, torch.bfloat16)
+    kept = kinds.BFloat16(TILE) if cache == torch.bfloat16 else kinds.Float32(TILE)
+    return kind_of(matrices(module)[0]), kind_of(cast(Linear, module.lm_head)), kept
+
+
+def shape_of(module: Decoder) -> kinds.Shape:
     shape = module.shape
     scale = shape.attention_scale
     return kinds.Shape(
@@ -225,10 +214,3 @@ def _shape(module: Decoder) -> kinds.Shape:
         attention_scale=1 / math.sqrt(shape.head_dim) if scale is None else scale,
         softcap=shape.logit_softcap or 0.0,
     )
-
-
-def kinds_of(module: Decoder, cache: KVCache) -> tuple[Any, Any, Any]:
-    """Of the layers' weights, of the head's, and of the cache's numbers."""
-    layers, head = kind_of(module.layers[0].self_attn.q_proj), kind_of(module.lm_head)
-    brief = cache.k_LSKCD.dtype == torch.bfloat16
-    return layers, head, kinds.BFloat16(TILE) if brief else kinds.Float32(TILE)

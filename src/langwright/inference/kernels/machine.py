@@ -8,10 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from langwright.inference.kernels.jit import cgutils, intrinsic, ir, part, types, within
 
 Builder = Any
 WORD = ir.IntType(64)
@@ -116,18 +113,18 @@ _LINE = 64
 """Bytes of a cache line; each phase has one of its own."""
 
 
-@njit
+@within
 def claim(counters: int, phase: int) -> int:
     """The number of a piece of work of this phase that nobody else does."""
     return fetch_add(counters + phase * _LINE, 1)
 
 
-@njit
+@within
 def finish(counters: int, phase: int) -> None:
     fetch_add(counters + phase * _LINE + 8, 1)
 
 
-@njit
+@part
 def wait(counters: int, phase: int, count: int) -> None:
     """Until `count` pieces of this phase are finished."""
     spins = 0

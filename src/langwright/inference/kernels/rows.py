@@ -5,9 +5,11 @@ Each loop is simple enough for LLVM to turn it into vectors. Addresses are whole
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any
 
+import numpy as np
+
+from langwright.inference.kernels.jit import fused, part
 from langwright.inference.kernels.machine import bits, floats, from_bits, halves, shorts
 from langwright.inference.kernels.tiles import GROUP, largest_of, most_of, squares_of, sum_of
 
@@ -27,8 +29,8 @@ SILU, GELU_TANH, RELU2 = 0, 1, 2
 _FULL = 2**15 - 1
 
 
-@njit(fastmath={"contract"})
-def exponential(x: float) -> float:
+@fused
+def exponential(x: Any) -> Any:
     """e^x by Cephes' polynomial (Moshier), within a few units of the last place."""
     x = min(max(x, _LEAST), _MOST)
     shifted = x * _LOG2E + _MAGIC
@@ -39,7 +41,7 @@ def exponential(x: float) -> float:
     return (p * r * r + r + _ONE) * power
 
 
-@njit(fastmath={"contract"})
+@fused
 def activate(kind: int, x: int, count: int) -> None:
     """In place; `kind` is one of SILU, GELU_TANH and RELU2."""
     v = floats(x)
@@ -56,7 +58,7 @@ def activate(kind: int, x: int, count: int) -> None:
             v[i] = most * most
 
 
-@njit(fastmath={"contract"})
+@fused
 def normed(layer_norm: bool, eps: float, x: int, weight: int, out: int, count: int) -> None:
     """x / rms(x) * weight, or LayerNorm with its bias behind the weight."""
     v, w, y = floats(x), floats(weight), floats(out)
@@ -74,7 +76,7 @@ def normed(layer_norm: bool, eps: float, x: int, weight: int, out: int, count: i
             y[i] = v[i] * scale * w[i]
 
 
-@njit
+@part
 def rounded(x: int, out: int, count: int) -> None:
     """As the products with whole-number weights take it; see `tiles.py`. The numbers are as large
     as the sum of `count` products with 8 bits fits 32."""
@@ -93,7 +95,7 @@ def rounded(x: int, out: int, count: int) -> None:
         sums[group] = f32(total)
 
 
-@njit(fastmath={"contract"})
+@fused
 def rotated(x: int, turn: int, head_dim: int) -> None:
     """Turn each pair (x_i, x_{i + D/2}), in place; `turn` has the cosines, then the sines."""
     half = head_dim // 2
@@ -105,7 +107,7 @@ def rotated(x: int, turn: int, head_dim: int) -> None:
         b[i] = second * cos[i] + first * sin[i]
 
 
-@njit
+@part
 def narrowed(x: int, out: int, count: int) -> None:
     """To bfloat16, the nearest, of two as near the even one."""
     v, y = floats(x), halves(out)
@@ -114,14 +116,14 @@ def narrowed(x: int, out: int, count: int) -> None:
         y[i] = (b + 0x7FFF + ((b >> 16) & 1)) >> 16
 
 
-@njit
+@part
 def copied(x: int, out: int, count: int) -> None:
     v, y = floats(x), floats(out)
     for i in range(count):
         y[i] = v[i]
 
 
-@njit
+@part
 def added(x: int, more: int, count: int) -> None:
     """x += more."""
     v, m = floats(x), floats(more)
@@ -129,7 +131,7 @@ def added(x: int, more: int, count: int) -> None:
         v[i] += m[i]
 
 
-@njit
+@part
 def multiplied(x: int, other: int, count: int) -> None:
     """x *= other."""
     v, m = floats(x), floats(other)
@@ -137,7 +139,7 @@ def multiplied(x: int, other: int, count: int) -> None:
         v[i] *= m[i]
 
 
-@njit(fastmath={"contract"})
+@fused
 def softmax(x: int, count: int) -> float:
     """e^(x - max) in place, and its sum; behind the last there is room up to a multiple of 8."""
     v = floats(x)
@@ -152,14 +154,14 @@ def softmax(x: int, count: int) -> float:
     return sum_of(x, whole)
 
 
-@njit(fastmath={"contract"})
+@fused
 def scaled(x: int, factor: float, count: int) -> None:
     v, by = floats(x), f32(factor)
     for i in range(count):
         v[i] *= by
 
 
-@njit
+@part
 def capped(x: int, cap: float, count: int) -> None:
     """cap * tanh(x / cap), in place."""
     v = floats(x)

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-from numba.extending import overload
-
 from langwright.inference.kernels import kinds
-from langwright.inference.kernels.machine import claim, finish, floats, load, wait, words
+from langwright.inference.kernels.jit import chosen, part, within
+from langwright.inference.kernels.machine import claim, finish, wait, words
 from langwright.inference.kernels.products import choose, prepare, source
 from langwright.inference.kernels.rows import (
     activate,
@@ -33,21 +31,21 @@ from langwright.inference.kernels.table import (
     GATE,
     HEAD,
     INPUT_NORM,
-    K,
     K_NORM,
     KEYS,
     LAST_NORM,
     MLP_NORM,
-    O,
+    OUT,
     POST_ATTENTION,
     POST_MLP,
-    Q,
     Q_NORM,
     TURNS,
     UP,
-    V,
     VALUES,
     WINDOW,
+    K,
+    Q,
+    V,
 )
 from langwright.inference.kernels.tiles import mix_tile, score_tile
 
@@ -78,20 +76,20 @@ def bytes_of(cache: Any) -> int:
     raise NotImplementedError
 
 
-@overload(bytes_of)
+@chosen(bytes_of)
 def _bytes_of(cache):  # type: ignore[no-untyped-def]
     size = 4 if cache.instance_class is kinds.Float32 else 2
     return lambda cache: size
 
 
-@overload(keep)
+@chosen(keep)
 def _keep(cache, x, out, count):  # type: ignore[no-untyped-def]
     if cache.instance_class is kinds.Float32:
         return lambda cache, x, out, count: copied(x, out, count)
     return lambda cache, x, out, count: narrowed(x, out, count)
 
 
-@overload(look)
+@chosen(look)
 def _look(cache, query, keys, count, head_dim, out):  # type: ignore[no-untyped-def]
     few, one = _scores[cache.instance_class], _score[cache.instance_class]
     size = 4 if cache.instance_class is kinds.Float32 else 2
@@ -106,7 +104,7 @@ def _look(cache, query, keys, count, head_dim, out):  # type: ignore[no-untyped-
     return run
 
 
-@overload(mix)
+@chosen(mix)
 def _mix_values(cache, weights, values, count, head_dim, out):  # type: ignore[no-untyped-def]
     few, one = _mixes[cache.instance_class], _mix[cache.instance_class]
     size = 4 if cache.instance_class is kinds.Float32 else 2
@@ -121,18 +119,18 @@ def _mix_values(cache, weights, values, count, head_dim, out):  # type: ignore[n
     return run
 
 
-@njit
+@within
 def piece(num_out: int, num_threads: int, tile: int) -> int:
     """How many outputs of a product make a piece, whole tiles."""
     return max(1, num_out // (num_threads * _PIECES * tile)) * tile
 
 
-@njit
+@within
 def pieces(num_out: int, size: int) -> int:
     return (num_out + size - 1) // size
 
 
-@njit
+@part
 def multiply(
     kind: Any, table: int, matrix: int, num_in: int, first: int, last: int,
     work: Any, out: int, out_stride: int,
@@ -149,7 +147,7 @@ def multiply(
             added(out + b * out_stride + 4 * first, at[3] + 4 * first, last - first)
 
 
-@njit
+@part
 def attend(cache: Any, shape: Any, work: Any, table: int, b: int, head: int, thread: int) -> None:
     """What the queries of one kv head of a row see; the row's key and value are kept first."""
     at, dim = words(table), shape.head_dim
@@ -188,7 +186,7 @@ def attend(cache: Any, shape: Any, work: Any, table: int, b: int, head: int, thr
         scaled(out, 1.0 / total, dim)
 
 
-@njit
+@part
 def norm_rows(kind: Any, shape: Any, work: Any, weight: int, phase: int) -> int:
     """Norm each row of the stream for the product that follows."""
     while True:
@@ -203,7 +201,7 @@ def norm_rows(kind: Any, shape: Any, work: Any, weight: int, phase: int) -> int:
     return phase + 1
 
 
-@njit
+@part
 def prepare_rows(kind: Any, work: Any, count: int, phase: int) -> int:
     while True:
         b = claim(work.counters, phase)
@@ -215,7 +213,7 @@ def prepare_rows(kind: Any, work: Any, count: int, phase: int) -> int:
     return phase + 1
 
 
-@njit
+@part
 def add_product(
     kind: Any, shape: Any, work: Any, table: int, matrix: int, num_in: int, norm: int, phase: int
 ) -> int:
@@ -249,7 +247,7 @@ def add_product(
     return phase
 
 
-@njit
+@part
 def qkv_product(kind: Any, shape: Any, work: Any, table: int, phase: int) -> int:
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     stride = 4 * (queries + 2 * keys)
@@ -272,7 +270,7 @@ def qkv_product(kind: Any, shape: Any, work: Any, table: int, phase: int) -> int
     return phase + 1
 
 
-@njit
+@part
 def gated_product(kind: Any, shape: Any, work: Any, table: int, phase: int) -> int:
     """act(gate) * up, or act(up), of the rows, in the place of the rows themselves one phase on."""
     size = piece(shape.inner, work.num_threads, kind.tile)
@@ -307,9 +305,10 @@ def gated_product(kind: Any, shape: Any, work: Any, table: int, phase: int) -> i
     return phase + 1
 
 
-@njit(nogil=True)
+@part
 def run(kind: Any, head: Any, cache: Any, shape: Any, work: Any, thread: int) -> None:
-    """The step; `kind` is that of the layers' weights, `head` of the head's, `cache` the cache's."""
+    """The step; `kind` is that of the layers' weights, `head` that of the head's, `cache` that of
+    the numbers in the cache."""
     phase = 0
     for layer in range(shape.num_layers):
         table = work.layers + 8 * COLUMNS * layer
@@ -327,7 +326,7 @@ def run(kind: Any, head: Any, cache: Any, shape: Any, work: Any, thread: int) ->
         phase += 1
         seen = shape.heads * shape.head_dim
         phase = prepare_rows(kind, work, seen, phase)
-        phase = add_product(kind, shape, work, table, O, seen, at[POST_ATTENTION], phase)
+        phase = add_product(kind, shape, work, table, OUT, seen, at[POST_ATTENTION], phase)
         phase = norm_rows(kind, shape, work, at[MLP_NORM], phase)
         phase = gated_product(kind, shape, work, table, phase)
         phase = add_product(kind, shape, work, table, DOWN, shape.inner, at[POST_MLP], phase)

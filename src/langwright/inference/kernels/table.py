@@ -1,7 +1,7 @@
 """Where the numbers of a layer's row in the table lie. A matrix takes four: the addresses of its
 weights and scales, the rows that it holds, and the address of its bias, or 0."""
 
-Q, K, V, O, GATE, UP, DOWN = range(0, 28, 4)
+Q, K, V, OUT, GATE, UP, DOWN = range(0, 28, 4)
 (
     INPUT_NORM,
     POST_ATTENTION,

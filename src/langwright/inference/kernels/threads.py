@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from langwright.inference.kernels.compiled import run_step
 
 _OPEN = 0
 """The place of the gate that says whether a step is running."""
@@ -28,6 +25,9 @@ class Crew:
         self._args: tuple[Any, ...] = ()
 
     def run(self, args: tuple[Any, ...], num_threads: int) -> None:
+        """`args` are those of `run_step`, without gate and thread."""
+        from langwright.inference.kernels.compiled import run_step
+
         with self._lock:
             while len(self._bells) < num_threads - 1:
                 self._hire()
@@ -45,6 +45,8 @@ class Crew:
         threading.Thread(target=self._work, args=(bell, number), name=name, daemon=True).start()
 
     def _work(self, bell: threading.Semaphore, number: int) -> None:
+        from langwright.inference.kernels.compiled import run_step
+
         while True:
             bell.acquire()
             run_step(*self._args, self._gate.ctypes.data, number)

@@ -14,15 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from langwright.inference.kernels.jit import cgutils, intrinsic, ir, types
 
 Value = Any
 Builder = Any
 LANES = 8
 GROUP = 32
+AHEAD, GROUPS_AHEAD, NIBBLES_AHEAD = 4096, 512, 1024
+"""Bytes from what is multiplied to what is fetched, of those that lie behind each other."""
 F32, HALF = ir.FloatType(), ir.HalfType()
 I8, I16, I32, I64 = (ir.IntType(size) for size in (8, 16, 32, 64))
 FLOATS = ir.VectorType(F32, LANES)
@@ -80,6 +79,13 @@ class Code:
 
     def fma(self, first: Value, second: Value, third: Value) -> Value:
         return self.call(f"llvm.fma.v{LANES}f32", first, second, third)
+
+    def prefetch(self, address: Value) -> None:
+        """Ask for a cache line that is read soon: rows are too short for the machine to guess."""
+        place = self.b.inttoptr(address, I8.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
+        called = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
+        self.b.call(called, [place, I32(0), I32(3), I32(1)])
 
     def pairs(self, first: Value, second: Value) -> Value:
         """The products of 16-bit numbers, added in pairs: `pmaddwd` of x86."""
@@ -162,10 +168,15 @@ def float_tile(num_rows: int, num_x: int, brief: bool) -> Any:
         c: Code, weights: Value, scales: Value, held_rows: Value, half: Value, num_in: Value,
         first: Value, x: Value, x_stride: Value, out: Value, out_stride: Value,
     ) -> None:  # fmt: skip
-        rows = [c.add(weights, c.mul(c.mul(c.add(first, r), num_in), size)) for r in range(num_rows)]
+        rows = [
+            c.add(weights, c.mul(c.mul(c.add(first, r), num_in), size)) for r in range(num_rows)
+        ]
         xs = [c.add(x, c.mul(x_stride, i)) for i in range(num_x)]
 
         def body(number: Value, sums: list[Value]) -> list[Value]:
+            for row in rows:
+                for line in range(0, GROUP * size, 64):
+                    c.prefetch(c.add(row, c.mul(number, GROUP * size), AHEAD + line))
             for part in range(GROUP // LANES):
                 at = c.add(c.mul(number, GROUP), part * LANES)
                 w = [c.at(c.add(row, c.mul(at, size)), held) for row in rows]
@@ -195,6 +206,8 @@ def row_tile(num_rows: int, num_x: int) -> Any:
         xs = [c.add(x, c.mul(x_stride, i)) for i in range(num_x)]
 
         def body(number: Value, sums: list[Value]) -> list[Value]:
+            for row in rows:
+                c.prefetch(c.add(row, c.mul(number, GROUP), AHEAD))
             for part in range(GROUP // (2 * LANES)):
                 at = c.add(c.mul(number, GROUP), part * 2 * LANES)
                 w = [c.b.sext(c.at(c.add(row, at), held), SHORTS) for row in rows]
@@ -232,6 +245,8 @@ def group_tile(num_rows: int, num_x: int) -> Any:
             w, v = c.add(weights, c.mul(place, GROUP)), c.mul(number, 2 * GROUP)
             values = [[c.at(c.add(one, v, 32 * h), SHORTS) for h in range(2)] for one in xs]
             found = list(sums)
+            for line in range(0, GROUP * num_rows, 64):
+                c.prefetch(c.add(w, GROUPS_AHEAD + line))
             for r in range(num_rows):
                 quants = [
                     c.b.sext(c.at(c.add(w, GROUP * r + 16 * h), held), SHORTS) for h in range(2)
@@ -277,6 +292,7 @@ def nibble_tile(num_x: int) -> Any:
 
             def pair(place: Value, inner: list[Value]) -> list[Value]:
                 inner = list(inner)
+                c.prefetch(c.add(start, c.mul(c.add(at, c.mul(place, 8)), half), NIBBLES_AHEAD))
                 for step in range(4):
                     k = c.add(at, c.mul(place, 8), 2 * step)
                     w = c.add(start, c.mul(k, half))
@@ -392,9 +408,7 @@ def _reduction(start: float, write: Callable[[Code, Value, Value], Value], last:
                 return c.total(found)
             most = [c.b.extract_element(found, I32(i)) for i in range(LANES)]
             while len(most) > 1:
-                most = [
-                    c.call("llvm.maxnum.f32", *most[i : i + 2]) for i in range(0, len(most), 2)
-                ]
+                most = [c.call("llvm.maxnum.f32", *most[i : i + 2]) for i in range(0, len(most), 2)]
             return most[0]
 
         return types.float32(types.int64, types.int64), code
