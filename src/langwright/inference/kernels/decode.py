@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from langwright.inference.kernels import kinds, table
 from langwright.inference.kernels.cover import ACTIVATIONS, TILE, Linear, kind_of, matrices
-from langwright.inference.kernels.threads import CREW
+from langwright.inference.kernels.threads import CREW, Crew
 from langwright.model import Decoder, KVCache
-from langwright.model.quantised import Int8, QuantisedLinear
+from langwright.model.quantised import Int4, Int8, QuantisedLinear
 from langwright.model.rotary import Rotary
 
 MAX_ROWS = 16
@@ -37,9 +37,9 @@ class DecodeStep:
     where the module has them; only the norms and biases are copied, to float32, when this is made.
     """
 
-    def __init__(self, module: Decoder, cache: KVCache) -> None:
+    def __init__(self, module: Decoder, cache: KVCache, crew: Crew = CREW) -> None:
         shape = module.shape
-        self._module, self._cache = module, cache
+        self._module, self._cache, self._crew = module, cache, crew
         self._shape = shape_of(module)
         self._kinds = kinds_of(module, cache.k_LSKCD.dtype)
         self._kept: list[Any] = []
@@ -51,7 +51,7 @@ class DecodeStep:
         widest = max(shape.hidden_size, shape.intermediate_size, shape.num_heads * shape.head_dim)
         rows = min(MAX_ROWS, len(cache.lengths))
         queries = (shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim
-        self._threads = torch.get_num_threads()
+        self.num_threads = torch.get_num_threads()
         room = (cache.length + 8) // 8 * 8
         stride = (4 * widest + 63) // 64 * 64
         sizes = {
@@ -61,7 +61,7 @@ class DecodeStep:
             "gate": 4 * rows * shape.intermediate_size,
             "up": 4 * rows * shape.intermediate_size,
             "added": 4 * rows * shape.hidden_size,
-            "scores": 4 * self._threads * room,
+            "scores": 4 * self.num_threads * room,
             "counters": 64 * (11 * shape.num_layers + 2),
             "places": 16 * rows,
         }
@@ -101,10 +101,10 @@ class DecodeStep:
             stride=self._stride,
             logits=logits.data_ptr(),
             length=cache.length,
-            num_threads=self._threads,
+            num_threads=self.num_threads,
             **self._buffers,
         )
-        CREW.run((*self._kinds, self._shape, work), self._threads)
+        self._crew.run((*self._kinds, self._shape, work), self.num_threads)
         for slot, place in zip(slots, places, strict=True):
             cache.lengths[slot] = place + 1
         return logits
@@ -114,12 +114,8 @@ class DecodeStep:
         rows = np.zeros((shape.num_layers, table.COLUMNS), np.int64)
         far = near = 0
         if shape.positions == "rotary":
-            far = self._turns(cast(Rotary, module.rotary))
-            near = (
-                far
-                if shape.local_rope_theta is None
-                else self._turns(cast(Rotary, module.local_rotary))
-            )
+            far = self._turns(module.rotary)
+            near = far if shape.local_rope_theta is None else self._turns(module.local_rotary)
         for layer, (row, block) in enumerate(zip(rows, module.layers, strict=True)):
             name = f"layers.{layer}"
             for column, part in PROJECTIONS:
@@ -159,7 +155,8 @@ class DecodeStep:
             scales = matrix.scales
             weights = matrix.quants if isinstance(matrix, Int8) else cast(Int4, matrix).packed
             held = scales.shape[1]
-        assert weights is not None and scales is not None
+        assert weights is not None
+        assert scales is not None
         self._kept.append((weights, scales))
         bias = self._small.address(f"{name}.bias") if linear.bias is not None else 0
         row[column : column + 4] = weights.data_ptr(), scales.data_ptr(), held, bias

@@ -21,7 +21,7 @@ class Crew:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._gate = np.zeros(24, np.int64)
-        self._bells: list[threading.Semaphore] = []
+        self.bells: list[threading.Semaphore] = []
         self._args: tuple[Any, ...] = ()
 
     def run(self, args: tuple[Any, ...], num_threads: int) -> None:
@@ -29,18 +29,19 @@ class Crew:
         from langwright.inference.kernels.compiled import run_step
 
         with self._lock:
-            while len(self._bells) < num_threads - 1:
-                self._hire()
+            while len(self.bells) < num_threads - 1:
+                self.hire()
             self._args = args
             self._gate[_OPEN] = 1
-            for bell in self._bells[: num_threads - 1]:
+            for bell in self.bells[: num_threads - 1]:
                 bell.release()
             run_step(*args, self._gate.ctypes.data, 0)
 
-    def _hire(self) -> None:
+    def hire(self) -> None:
+        """One more worker, who waits for its bell."""
         bell = threading.Semaphore(0)
-        self._bells.append(bell)
-        number = len(self._bells)
+        self.bells.append(bell)
+        number = len(self.bells)
         name = f"langwright-decode-{number}"
         threading.Thread(target=self._work, args=(bell, number), name=name, daemon=True).start()
 
