@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import cast
 
 import torch
 from torch import nn
 
-from langwright.inference.kernels import kinds
+from langwright.inference.kernels.kinds import Kind
 from langwright.model import Decoder
 from langwright.model.attention import Attention
 from langwright.model.decoder import Block
@@ -18,8 +17,6 @@ from langwright.model.quantised import Int4, Int8, QuantisedEmbedding, Quantised
 from langwright.model.rotary import Rotary
 from langwright.model.torch_kernels import int4_tile
 
-TILE = 32
-"""Outputs to a piece of work, or a multiple."""
 GROUP = 32
 ACTIVATIONS = ("silu", "gelu_tanh", "relu2")
 _PARTS = (
@@ -30,7 +27,7 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 Linear = nn.Linear | QuantisedLinear
 
 
-def kind_of(linear: Linear) -> kinds.Kind | None:
+def kind_of(linear: Linear) -> Kind | None:
     """How a matrix lies in memory; None for a way that there is no kernel for."""
     if isinstance(linear, QuantisedLinear):
         return _kind_of_matrix(linear)
@@ -38,29 +35,42 @@ def kind_of(linear: Linear) -> kinds.Kind | None:
     if not weight.is_contiguous():
         return None
     if weight.dtype == torch.bfloat16:
-        return kinds.BFloat16(TILE)
-    return kinds.Float32(TILE) if weight.dtype == torch.float32 else None
+        return Kind.BFLOAT16
+    return Kind.FLOAT32 if weight.dtype == torch.float32 else None
 
 
-def _kind_of_matrix(linear: QuantisedLinear) -> kinds.Kind | None:
+def _kind_of_matrix(linear: QuantisedLinear) -> Kind | None:
     matrix = linear.matrix
     if isinstance(matrix, Int8):
         num_groups, _, group = matrix.quants.shape
         if matrix.scales.dtype == torch.bfloat16 and num_groups == 1:
-            return kinds.Rows8(TILE)
+            return Kind.ROWS8
         if matrix.scales.dtype == torch.float16 and group == GROUP:
-            return kinds.Groups8(TILE)
+            return Kind.GROUPS8
     if isinstance(matrix, Int4):
         tile, group = int4_tile(), matrix.shape[1] // len(matrix.scales)
         if tile is not None and matrix.shape[0] % tile == 0 and group == GROUP:
-            return kinds.Nibbles4(tile)
+            return Kind.NIBBLES4
     return None
 
 
 def matrices(module: Decoder) -> list[Linear]:
-    """Those of the layers."""
+    """All that a token is multiplied with."""
     linear = (nn.Linear, QuantisedLinear)
-    return [one for one in module.layers.modules() if isinstance(one, linear)]
+    return [one for one in module.modules() if isinstance(one, linear)]
+
+
+def tile_of(kind: Kind) -> int:
+    """Outputs that are not parted among threads."""
+    tile = int4_tile() if kind is Kind.NIBBLES4 else None
+    return 32 if tile is None else tile
+
+
+def address(kind: Kind) -> int:
+    """Of a kind's product, compiled when it is first asked for."""
+    from langwright.inference.kernels.products import product
+
+    return int(product(kind).address)
 
 
 def why_not(module: nn.Module) -> str | None:
@@ -72,7 +82,7 @@ def why_not(module: nn.Module) -> str | None:
     shape = module.shape
     if shape.num_experts:
         return "its layers have experts"
-    for name, one in module.named_modules():
+    for name, one in [*module.named_modules()][::-1]:  # adapters before what they hang on
         if type(one) not in _PARTS:
             return f"'{name}' is a {type(one).__name__}"
         if any(getattr(one, hooks) for hooks in _HOOKS):
@@ -92,9 +102,6 @@ def why_not(module: nn.Module) -> str | None:
             return f"{name} is {width}, no multiple of {GROUP}"
     if shape.head_dim % 8:
         return f"head_dim is {shape.head_dim}, no multiple of 8"
-    found = {kind_of(one) for one in matrices(module)}
-    if None in found or kind_of(cast(Linear, module.lm_head)) is None:
+    if any(kind_of(one) is None for one in matrices(module)):
         return "there is no kernel for the way its weights are held"
-    if len(found) > 1:
-        return "its layers hold their weights in several ways"
     return None

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from langwright.inference.kernels import kinds, table
-from langwright.inference.kernels.cover import ACTIVATIONS, TILE, Linear, kind_of, matrices
+from langwright.inference.kernels.cover import ACTIVATIONS, Linear, address, kind_of, tile_of
 from langwright.inference.kernels.threads import CREW, Crew
 from langwright.model import Decoder, KVCache
 from langwright.model.quantised import Int4, Int8, QuantisedLinear
@@ -41,7 +41,6 @@ class DecodeStep:
         shape = module.shape
         self._module, self._cache, self._crew = module, cache, crew
         self._shape = shape_of(module)
-        self._kinds = kinds_of(module, cache.k_LSKCD.dtype)
         self._kept: list[Any] = []
         self._small = _Small(module)
         self._layers = self._layer_table()
@@ -62,7 +61,7 @@ class DecodeStep:
             "up": 4 * rows * shape.intermediate_size,
             "added": 4 * rows * shape.hidden_size,
             "scores": 4 * self.num_threads * room,
-            "counters": 64 * (11 * shape.num_layers + 2),
+            "counters": 64 * (table.PHASES * shape.num_layers + table.END_PHASES),
             "places": 16 * rows,
         }
         starts = np.cumsum([0, *((size + 63) // 64 * 64 for size in sizes.values())])
@@ -101,10 +100,11 @@ class DecodeStep:
             stride=self._stride,
             logits=logits.data_ptr(),
             length=cache.length,
+            brief=cache.k_LSKCD.dtype == torch.bfloat16,
             num_threads=self.num_threads,
             **self._buffers,
         )
-        self._crew.run((*self._kinds, self._shape, work), self.num_threads)
+        self._crew.run(self._shape, work, self.num_threads)
         for slot, place in zip(slots, places, strict=True):
             cache.lengths[slot] = place + 1
         return logits
@@ -148,18 +148,28 @@ class DecodeStep:
         return both.data_ptr()
 
     def _matrix(self, row: Any, column: int, linear: Linear, name: str) -> None:
-        weights = scales = linear.weight if isinstance(linear, nn.Linear) else None
-        held = linear.out_features
+        kind = kind_of(linear)
+        assert kind is not None, "why_not says so"
         if isinstance(linear, QuantisedLinear):
             matrix = linear.matrix
             scales = matrix.scales
             weights = matrix.quants if isinstance(matrix, Int8) else cast(Int4, matrix).packed
             held = scales.shape[1]
-        assert weights is not None
-        assert scales is not None
+        else:
+            weights = scales = linear.weight
+            held = linear.out_features
         self._kept.append((weights, scales))
-        bias = self._small.address(f"{name}.bias") if linear.bias is not None else 0
-        row[column : column + 4] = weights.data_ptr(), scales.data_ptr(), held, bias
+        found = {
+            table.WEIGHTS: weights.data_ptr(),
+            table.SCALES: scales.data_ptr(),
+            table.HELD: held,
+            table.BIAS: self._small.address(f"{name}.bias") if linear.bias is not None else 0,
+            table.PRODUCT: address(kind),
+            table.WHOLE: kind.whole,
+            table.TILE: tile_of(kind),
+        }
+        for place, value in found.items():
+            row[column + place] = value
 
 
 class _Small:
@@ -182,13 +192,6 @@ class _Small:
 
     def norm(self, name: str) -> int:
         return self.address(f"{name}.weight")
-
-
-def kinds_of(module: Decoder, cache: torch.dtype) -> tuple[Any, Any, Any]:
-    """Of the layers' weights, of the head's, and of the cache's numbers."""
-    assert cache in (torch.float32, torch.bfloat16)
-    kept = kinds.BFloat16(TILE) if cache == torch.bfloat16 else kinds.Float32(TILE)
-    return kind_of(matrices(module)[0]), kind_of(cast(Linear, module.lm_head)), kept
 
 
 def shape_of(module: Decoder) -> kinds.Shape:

@@ -18,13 +18,13 @@ def _found() -> tuple[Any, ...]:
         import numba
         from llvmlite import ir
         from numba.core import cgutils
-        from numba.extending import intrinsic, overload
+        from numba.extending import intrinsic
     except ImportError:
-        return (_Absent(),) * 7
-    return numba, ir, numba.njit, numba.types, cgutils, intrinsic, overload
+        return (_Absent(),) * 6
+    return numba, ir, numba.njit, numba.types, cgutils, intrinsic
 
 
-numba, ir, njit, types, cgutils, intrinsic, overload = _found()
+numba, ir, njit, types, cgutils, intrinsic = _found()
 INSTALLED = not isinstance(numba, _Absent)
 
 # Called by other kernels only: what Python would call them by need not be compiled.
@@ -35,8 +35,3 @@ fused = njit(fastmath={"contract"}, **_INNER)
 """The same; x * y + z may be rounded once."""
 within = njit(inline="always")
 """A few lines that are copied to where they are called."""
-
-
-def chosen(function: Any) -> Any:
-    """`overload` whose implementations are parts."""
-    return overload(function, jit_options=_INNER)

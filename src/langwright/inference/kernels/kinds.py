@@ -1,42 +1,29 @@
-"""How weights lie in memory. Numba compiles a step for the kinds that a model has: each is a type
-of its own; `tile` says how many outputs go together."""
+"""How weights lie in memory, and what the compiled step is told."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple
 
 
-class Float32(NamedTuple):
+class Kind(Enum):
+    """Each has a product of its own, in `products.py`."""
+
+    FLOAT32 = "float32"
     """[N, K]"""
-
-    tile: int
-
-
-class BFloat16(NamedTuple):
+    BFLOAT16 = "bfloat16"
     """[N, K]"""
-
-    tile: int
-
-
-class Rows8(NamedTuple):
+    ROWS8 = "rows8"
     """int8 [N, K], and a scale in bfloat16 to a row."""
-
-    tile: int
-
-
-class Groups8(NamedTuple):
+    GROUPS8 = "groups8"
     """int8 [G, N, 32], and scales in float16 [G, N]."""
-
-    tile: int
-
-
-class Nibbles4(NamedTuple):
+    NIBBLES4 = "nibbles4"
     """torch's packing of 4 bits by tiles of outputs, 32 inputs to a scale and an offset."""
 
-    tile: int
-
-
-Kind = Float32 | BFloat16 | Rows8 | Groups8 | Nibbles4
+    @property
+    def whole(self) -> bool:
+        """Whether it is multiplied with whole numbers; else with float32."""
+        return self not in (Kind.FLOAT32, Kind.BFLOAT16)
 
 
 class Shape(NamedTuple):
@@ -90,4 +77,6 @@ class Work(NamedTuple):
     """Of each thread, [group of heads, C]."""
     length: int
     """C"""
+    brief: bool
+    """Whether the cache is in bfloat16."""
     num_threads: int

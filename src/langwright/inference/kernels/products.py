@@ -2,92 +2,146 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from langwright.inference.kernels import kinds
-from langwright.inference.kernels.jit import chosen
-from langwright.inference.kernels.rows import rounded
-from langwright.inference.kernels.tiles import float_tile, group_tile, nibble_tile, row_tile
+from langwright.inference.kernels.disk import kept_on_disk
+from langwright.inference.kernels.jit import cgutils, intrinsic, ir, numba, types
+from langwright.inference.kernels.kinds import Kind
+from langwright.inference.kernels.tiles import (
+    Code,
+    Tile,
+    Value,
+    float_tile,
+    group_tile,
+    nibble_tile,
+    row_tile,
+)
+
+_ARGS = 12
+_COLUMN = 16
 
 
-def _by_rows(few: Any, many: Any, rest: Any) -> Any:
+def _steps(c: Code, first: Value | int, end: Value, step: int) -> Any:
+    """A loop over first, first + step and so on, before `end`."""
+    start = c.word(first)
+    return cgutils.for_range_slice(c.b, start, end, c.word(step), start.type, inc=True)
+
+
+def _by_rows(few: Tile, many: Tile, rest: Tile) -> Any:
     """From tiles of 4 rows and 1 of activations, of 2 and 4, and of 1 and 1."""
 
-    def product(  # type: ignore[no-untyped-def]
-        kind, weights, scales, held, half, num_in, first, last, x, x_stride, num_x, out, out_stride
-    ):  # fmt: skip
-        whole = first + (last - first) // 4 * 4
-        for r in range(first, whole, 4):
-            for n in range(0, num_x - 3, 4):
-                v, y = x + n * x_stride, out + n * out_stride
-                many(weights, scales, held, half, num_in, r, v, x_stride, y, out_stride)
-                many(weights, scales, held, half, num_in, r + 2, v, x_stride, y, out_stride)
-            for n in range(num_x // 4 * 4, num_x):
-                v, y = x + n * x_stride, out + n * out_stride
-                few(weights, scales, held, half, num_in, r, v, x_stride, y, out_stride)
-        for r in range(whole, last):
-            for n in range(num_x):
-                v, y = x + n * x_stride, out + n * out_stride
-                rest(weights, scales, held, half, num_in, r, v, x_stride, y, out_stride)
+    def write(
+        c: Code, weights: Value, scales: Value, held: Value, half: Value, num_in: Value,
+        first: Value, last: Value, x: Value, x_stride: Value, num_x: Value, out: Value,
+        out_stride: Value,
+    ) -> None:  # fmt: skip
+        def tile(one: Tile, row: Value, n: Value) -> None:
+            v, y = c.add(x, c.mul(n, x_stride)), c.add(out, c.mul(n, out_stride))
+            one(c, weights, scales, held, half, num_in, row, v, x_stride, y, out_stride)
+
+        whole = c.b.and_(c.b.sub(last, first), c.word(-4))
+        whole = c.add(first, whole)
+        fours = c.b.and_(num_x, c.word(-4))
+        with _steps(c, first, whole, 4) as (row, _):
+            with _steps(c, 0, fours, 4) as (n, _):
+                tile(many, row, n)
+                tile(many, c.add(row, 2), n)
+            with _steps(c, fours, num_x, 1) as (n, _):
+                tile(few, row, n)
+        with _steps(c, whole, last, 1) as (row, _), _steps(c, 0, num_x, 1) as (n, _):
+            tile(rest, row, n)
+
+    return write
+
+
+def _by_columns(few: Tile, many: Tile) -> Any:
+    """From tiles of 1 and of 2 rows of activations."""
+
+    def write(
+        c: Code, weights: Value, scales: Value, held: Value, half: Value, num_in: Value,
+        first: Value, last: Value, x: Value, x_stride: Value, num_x: Value, out: Value,
+        out_stride: Value,
+    ) -> None:  # fmt: skip
+        def tile(one: Tile, row: Value, n: Value) -> None:
+            v, y = c.add(x, c.mul(n, x_stride)), c.add(out, c.mul(n, out_stride))
+            one(c, weights, scales, held, half, num_in, row, v, x_stride, y, out_stride)
+
+        twos = c.b.and_(num_x, c.word(-2))
+        whole = cgutils.for_range_slice(c.b, first, last, c.mul(half, 2), first.type, inc=True)
+        with whole as (start, _), _steps(c, start, c.add(start, half), _COLUMN) as (row, _):
+            with _steps(c, 0, twos, 2) as (n, _):
+                tile(many, row, n)
+            with _steps(c, twos, num_x, 1) as (n, _):
+                tile(few, row, n)
+
+    return write
+
+
+def _intrinsic(write: Any) -> Any:
+    @intrinsic
+    def product(
+        typing: Any, weights: Any, scales: Any, held: Any, half: Any, num_in: Any, first: Any,
+        last: Any, x: Any, x_stride: Any, num_x: Any, out: Any, out_stride: Any,
+    ) -> Any:  # fmt: skip
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            write(Code(builder), *args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * _ARGS), code
 
     return product
 
 
-def _by_columns(few: Any, many: Any) -> Any:
-    def product(  # type: ignore[no-untyped-def]
-        kind, weights, scales, held, half, num_in, first, last, x, x_stride, num_x, out, out_stride
-    ):  # fmt: skip
-        for tile in range(first, last, 2 * half):
-            for r in range(tile, tile + half, 16):
-                for n in range(0, num_x - 1, 2):
-                    v, y = x + n * x_stride, out + n * out_stride
-                    many(weights, scales, held, half, num_in, r, v, x_stride, y, out_stride)
-                if num_x % 2:
-                    v, y = x + (num_x - 1) * x_stride, out + (num_x - 1) * out_stride
-                    few(weights, scales, held, half, num_in, r, v, x_stride, y, out_stride)
-
-    return product
+_float32 = _intrinsic(_by_rows(*(float_tile(r, n, False) for r, n in ((4, 1), (2, 4), (1, 1)))))
+_bfloat16 = _intrinsic(_by_rows(*(float_tile(r, n, True) for r, n in ((4, 1), (2, 4), (1, 1)))))
+_rows8 = _intrinsic(_by_rows(*(row_tile(r, n) for r, n in ((4, 1), (2, 4), (1, 1)))))
+_groups8 = _intrinsic(_by_rows(*(group_tile(r, n) for r, n in ((4, 1), (2, 4), (1, 1)))))
+_nibbles4 = _intrinsic(_by_columns(nibble_tile(1), nibble_tile(2)))
 
 
-_PRODUCTS = {
-    kinds.Float32: _by_rows(*(float_tile(r, n, False) for r, n in ((4, 1), (2, 4), (1, 1)))),
-    kinds.BFloat16: _by_rows(*(float_tile(r, n, True) for r, n in ((4, 1), (2, 4), (1, 1)))),
-    kinds.Rows8: _by_rows(*(row_tile(r, n) for r, n in ((4, 1), (2, 4), (1, 1)))),
-    kinds.Groups8: _by_rows(*(group_tile(r, n) for r, n in ((4, 1), (2, 4), (1, 1)))),
-    kinds.Nibbles4: _by_columns(nibble_tile(1), nibble_tile(2)),
-}
-_AS_FLOATS = (kinds.Float32, kinds.BFloat16)
+# Functions of a module, for Numba keeps no other on disk. A to L are weights, scales, held rows,
+# half a tile, K, first and last output, activations, their stride, their number, results, stride.
 
 
-def choose(kind: Any, *given: Any) -> None:
-    """The product of this kind."""
+def float32(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    _float32(a, b, c, d, e, f, g, h, i, j, k, l)
 
 
-def source(kind: Any, floats: int, wholes: int) -> int:
-    """Where a product of this kind reads the activations."""
-    raise NotImplementedError
+def bfloat16(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    _bfloat16(a, b, c, d, e, f, g, h, i, j, k, l)
 
 
-def prepare(kind: Any, floats: int, wholes: int, count: int) -> None:
-    """Make a row of activations what a product of this kind reads."""
+def rows8(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    _rows8(a, b, c, d, e, f, g, h, i, j, k, l)
 
 
-@chosen(choose)
-def _choose(  # type: ignore[no-untyped-def]
-    kind, weights, scales, held, half, num_in, first, last, x, x_stride, num_x, out, out_stride
-):
-    return _PRODUCTS[kind.instance_class]
+def groups8(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    _groups8(a, b, c, d, e, f, g, h, i, j, k, l)
 
 
-@chosen(source)
-def _source(kind, floats, wholes):  # type: ignore[no-untyped-def]
-    if kind.instance_class in _AS_FLOATS:
-        return lambda kind, floats, wholes: floats
-    return lambda kind, floats, wholes: wholes
+def nibbles4(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    _nibbles4(a, b, c, d, e, f, g, h, i, j, k, l)
 
 
-@chosen(prepare)
-def _prepare(kind, floats, wholes, count):  # type: ignore[no-untyped-def]
-    if kind.instance_class in _AS_FLOATS:
-        return lambda kind, floats, wholes, count: None
-    return lambda kind, floats, wholes, count: rounded(floats, wholes, count)
+@cache
+def product(kind: Kind) -> Any:
+    """The compiled product of a kind; its `address` is what a step calls."""
+    with kept_on_disk():
+        signature = types.void(*[types.int64] * _ARGS)
+        return numba.cfunc(signature, cache=True)(globals()[kind.value])
+
+
+@intrinsic
+def multiplied_at(
+    typing: Any, address: Any, weights: Any, scales: Any, held: Any, half: Any, num_in: Any,
+    first: Any, last: Any, x: Any, x_stride: Any, num_x: Any, out: Any, out_stride: Any,
+) -> Any:  # fmt: skip
+    """Call the product at an address."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [one.type for one in args[1:]])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * (_ARGS + 1)), code

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
-import torch
-
-from langwright.inference.kernels import kinds
-from langwright.inference.kernels.decode import kinds_of, shape_of
+from langwright.inference.kernels.cover import address, kind_of, matrices
+from langwright.inference.kernels.decode import shape_of
+from langwright.inference.kernels.kinds import Kind, Work
 from langwright.model import Decoder
 
-
-def ready(module: Decoder, cache: torch.dtype | None = None) -> bool:
-    """Whether a step for this module, and a cache of this type (default: the module's), is compiled
-    and loaded, so that it would start at once."""
-    compiled = sys.modules.get("langwright.inference.kernels.compiled")  # loading it takes a second
-    return compiled is not None and _signature(module, cache) in compiled.run_step.overloads
+_READY: set[Kind] = set()
+"""Those whose products, and the step itself, are compiled and loaded."""
 
 
-def prepare(module: Decoder, cache: torch.dtype | None = None) -> None:
-    """Compile the step, or load it from the disk where an earlier process has left it.
-
-    Other threads go on meanwhile, but slower: half of the work holds the interpreter's lock.
-    """
-    from langwright.inference.kernels.compiled import run_step
-
-    if not ready(module, cache):
-        run_step.compile(_signature(module, cache))
+def ready(module: Decoder) -> bool:
+    """Whether all that a step of this module needs is compiled and loaded, so that it would start
+    at once."""
+    return _kinds(module) <= _READY
 
 
-def _signature(module: Decoder, cache: torch.dtype | None) -> tuple[Any, ...]:
-    from langwright.inference.kernels.compiled import signature
+def prepare(module: Decoder) -> None:
+    """Compile what a step of this module needs, or load it from the disk where an earlier process
+    has left it. Other threads go on meanwhile, but slower: much of it holds the interpreter."""
+    from langwright.inference.kernels.compiled import compile_step
 
-    nowhere = kinds.Work(*[0] * len(kinds.Work._fields))
-    chosen = kinds_of(module, cache or module.dtype)
-    return signature((*chosen, shape_of(module), nowhere))
+    nowhere = Work._make([0] * len(Work._fields))._replace(brief=False)
+    compile_step(shape_of(module), nowhere)
+    for kind in _kinds(module):
+        address(kind)
+        _READY.add(kind)
+
+
+def _kinds(module: Decoder) -> set[Kind]:
+    found = {kind_of(one) for one in matrices(module)}
+    return {kind for kind in found if kind is not None}

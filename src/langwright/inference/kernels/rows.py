@@ -59,21 +59,27 @@ def activate(kind: int, x: int, count: int) -> None:
 
 
 @fused
-def normed(layer_norm: bool, eps: float, x: int, weight: int, out: int, count: int) -> None:
-    """x / rms(x) * weight, or LayerNorm with its bias behind the weight."""
+def rms_normed(eps: float, x: int, weight: int, out: int, count: int) -> None:
+    """x / rms(x) * weight."""
     v, w, y = floats(x), floats(weight), floats(out)
-    if layer_norm:
-        mean = sum_of(x, count) / f32(count)
-        for i in range(count):
-            y[i] = v[i] - mean
-        scale = f32(1.0 / np.sqrt(squares_of(out, count) / count + eps))
-        b = floats(weight + 4 * count)
-        for i in range(count):
-            y[i] = y[i] * scale * w[i] + b[i]
-    else:
-        scale = f32(1.0 / np.sqrt(squares_of(x, count) / count + eps))
-        for i in range(count):
-            y[i] = v[i] * scale * w[i]
+    scale = f32(1.0 / np.sqrt(squares_of(x, count) / count + eps))
+    for i in range(count):
+        y[i] = v[i] * scale * w[i]
+
+
+@fused
+def normed(layer_norm: bool, eps: float, x: int, weight: int, out: int, count: int) -> None:
+    """RMSNorm, or LayerNorm with its bias behind the weight."""
+    if not layer_norm:
+        rms_normed(eps, x, weight, out, count)
+        return
+    v, w, b, y = floats(x), floats(weight), floats(weight + 4 * count), floats(out)
+    mean = sum_of(x, count) / f32(count)
+    for i in range(count):
+        y[i] = v[i] - mean
+    scale = f32(1.0 / np.sqrt(squares_of(out, count) / count + eps))
+    for i in range(count):
+        y[i] = y[i] * scale * w[i] + b[i]
 
 
 @part

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from langwright.inference.kernels.kinds import Shape, Work
+
 _OPEN = 0
 """The place of the gate that says whether a step is running."""
 
@@ -24,18 +26,17 @@ class Crew:
         self.bells: list[threading.Semaphore] = []
         self._args: tuple[Any, ...] = ()
 
-    def run(self, args: tuple[Any, ...], num_threads: int) -> None:
-        """`args` are those of `run_step`, without gate and thread."""
+    def run(self, shape: Shape, work: Work, num_threads: int) -> None:
         from langwright.inference.kernels.compiled import run_step
 
         with self._lock:
             while len(self.bells) < num_threads - 1:
                 self.hire()
-            self._args = args
+            self._args = shape, work
             self._gate[_OPEN] = 1
             for bell in self.bells[: num_threads - 1]:
                 bell.release()
-            run_step(*args, self._gate.ctypes.data, 0)
+            run_step(shape, work, self._gate.ctypes.data, 0)
 
     def hire(self) -> None:
         """One more worker, who waits for its bell."""

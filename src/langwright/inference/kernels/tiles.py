@@ -45,16 +45,16 @@ class Code:
         self.b.store(value, self.b.inttoptr(address, value.type.as_pointer())).align = 1
 
     def add(self, *numbers: Value | int) -> Value:
-        total = self._word(numbers[0])
+        total = self.word(numbers[0])
         for one in numbers[1:]:
-            total = self.b.add(total, self._word(one))
+            total = self.b.add(total, self.word(one))
         return total
 
     def mul(self, first: Value, second: Value | int) -> Value:
-        return self.b.mul(first, self._word(second))
+        return self.b.mul(first, self.word(second))
 
     @staticmethod
-    def _word(number: Value | int) -> Value:
+    def word(number: Value | int) -> Value:
         return I64(number) if isinstance(number, int) else number
 
     def shuffle(self, first: Value, second: Value | None, places: Sequence[int]) -> Value:
@@ -138,6 +138,11 @@ class Code:
         return list(found)
 
 
+Tile = Callable[..., None]
+"""Writes the code of one tile: from `Code`, weights, scales, held rows, half a tile of outputs, K,
+the first output, the activations, the bytes between two of them, and the same of the results."""
+
+
 def _code(write: Callable[..., None]) -> Any:
     """What Numba calls to write a kernel that returns nothing."""
 
@@ -148,18 +153,7 @@ def _code(write: Callable[..., None]) -> Any:
     return code
 
 
-def _product(write: Callable[..., None]) -> Any:
-    @intrinsic
-    def tile(
-        typing: Any, weights: Any, scales: Any, held: Any, half: Any, num_in: Any, first: Any,
-        x: Any, x_stride: Any, out: Any, out_stride: Any,
-    ) -> Any:  # fmt: skip
-        return types.void(*[types.int64] * 10), _code(write)
-
-    return tile
-
-
-def float_tile(num_rows: int, num_x: int, brief: bool) -> Any:
+def float_tile(num_rows: int, num_x: int, brief: bool) -> Tile:
     """Weights [N, K] in float32, or `brief` in bfloat16."""
     size = 2 if brief else 4
     held = ir.VectorType(I16, LANES) if brief else FLOATS
@@ -191,10 +185,10 @@ def float_tile(num_rows: int, num_x: int, brief: bool) -> Any:
             r, n = divmod(i, num_x)
             c.put(c.total(one), c.add(out, c.mul(out_stride, n), c.mul(c.add(first, r), 4)))
 
-    return _product(write)
+    return write
 
 
-def row_tile(num_rows: int, num_x: int) -> Any:
+def row_tile(num_rows: int, num_x: int) -> Tile:
     """Weights [N, K] in int8, each row with a scale in bfloat16."""
     held = ir.VectorType(I8, 2 * LANES)
 
@@ -227,10 +221,10 @@ def row_tile(num_rows: int, num_x: int) -> Any:
             value = c.b.fmul(c.total(c.b.sitofp(one, FLOATS)), c.b.fmul(scale, x_scale))
             c.put(value, c.add(out, c.mul(out_stride, n), c.mul(c.add(first, r), 4)))
 
-    return _product(write)
+    return write
 
 
-def group_tile(num_rows: int, num_x: int) -> Any:
+def group_tile(num_rows: int, num_x: int) -> Tile:
     """Weights [G, N, 32] in int8, each group with a scale in float16, [G, N]."""
     held = ir.VectorType(I8, 2 * LANES)
 
@@ -267,10 +261,10 @@ def group_tile(num_rows: int, num_x: int) -> Any:
             value = c.b.fmul(c.total(one), x_scale)
             c.put(value, c.add(out, c.mul(out_stride, n), c.mul(c.add(first, r), 4)))
 
-    return _product(write)
+    return write
 
 
-def nibble_tile(num_x: int) -> Any:
+def nibble_tile(num_x: int) -> Tile:
     """Weights as torch packs them to 4 bits: of 2 * `half` outputs, for one input after the other,
     the first `half` in the low bits and the second in the high ones. `first` is the first of 16
     outputs in the low bits. Scales and offsets [G, N, 2] in bfloat16."""
@@ -335,7 +329,7 @@ def nibble_tile(num_x: int) -> Any:
             place = c.add(out, c.mul(out_stride, n), c.mul(outputs[q], 4))
             c.put(c.b.fmul(one, x_scale), place)
 
-    return _product(write)
+    return write
 
 
 def score_tile(num_keys: int, brief: bool) -> Any:
