@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from langwright.backend import Backend, BackendName, Dtype
 from langwright.errors import BadInput, Unsupported, suggest
-from langwright.store import Store
-
-if TYPE_CHECKING:
-    from langwright.providers.open import Place
+from langwright.providers.place import Place
 
 
 def open_other(
@@ -48,26 +44,4 @@ def gguf_of(place: Place) -> Path:
     return ggufs[0]
 
 
-def open_contender(
-    model: str, backend: str, dtype: Dtype, *, slots: int, context: int
-) -> tuple[Backend, bool]:
-    """A back end for `bench`, and whether its memory is this process's."""
-    from langwright.providers.open import open_model, places_of
-
-    if backend == "own":
-        return open_model(model, dtype=dtype).backend, True
-    place, added = places_of(model, Store())
-    if added is not None:
-        raise Unsupported(
-            f"{backend} is given no adapter here.", remedy=f"Export '{model}' as one model first."
-        )
-    return open_other(place, backend, dtype, slots=slots, context=context), True
-
-
-def prepare(backend: str) -> None:
-    """Import what a back end needs."""
-    import_module("langwright.providers.llama_cpp" if backend == "llama.cpp" else _OWN)
-
-
 NAMES = get_args(BackendName)
-_OWN = "langwright.inference"

@@ -13,10 +13,12 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Any
 
 from langwright.backend import Backend, Dtype, Event, Request, Sampling
 from langwright.errors import LangwrightError, Unsupported
+from langwright.store import Store
 
 SHARED = 400
 """Tokens of the prefix that two prompts share."""
@@ -199,10 +201,32 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def open_contender(
+    model: str, backend: str, dtype: Dtype, *, slots: int, context: int
+) -> tuple[Backend, bool]:
+    """A back end for `bench`, and whether its memory is this process's."""
+    from langwright.providers.backends import open_other
+    from langwright.providers.open import is_address, open_model, places_of
+
+    if backend == "own":
+        return open_model(model, dtype=dtype).backend, not is_address(model)
+    place, added = places_of(model, Store())
+    if added is not None:
+        raise Unsupported(
+            f"{backend} is given no adapter here.", remedy=f"Export '{model}' as one model first."
+        )
+    return open_other(place, backend, dtype, slots=slots, context=context), True
+
+
+def prepare(backend: str) -> None:
+    """Import what a back end needs."""
+    import_module(
+        "langwright.providers.llama_cpp" if backend == "llama.cpp" else "langwright.inference"
+    )
+
+
 def run(order: Order) -> dict[str, Any]:
     """Load the contender and measure it."""
-    from langwright.providers.backends import open_contender, prepare
-
     prepare(order.backend)  # importing is not loading
     start = time.perf_counter()
     backend, own_memory = open_contender(

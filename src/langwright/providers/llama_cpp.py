@@ -315,7 +315,7 @@ def _package() -> Any:
         import xllamacpp
     except ImportError:
         raise Unsupported(
-            "llama.cpp is not installed.", remedy="pip install 'langwright[llama-cpp]'"
+            "llama.cpp is not installed.", remedy="pip install 'langwright[backends]'"
         ) from None
     return xllamacpp
 

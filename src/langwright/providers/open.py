@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langwright.backend import BackendName, Dtype
 from langwright.errors import BadInput, NotFound, Unsupported, suggest
+from langwright.providers.place import Place
 from langwright.store import Run, Store
 from langwright.store.catalog import catalog
 
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
 PROVIDERS = frozenset({"anthropic", "gemini", "ollama", "openai"})
 _CHECKPOINT = re.compile(r"step-(\d{8,})")
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a name means: `name` says it exactly (`run@200` for the latest checkpoint of `run`),
-    `path` is a GGUF file or a folder."""
-
-    name: str
-    path: Path
 
 
 def open_model(
@@ -55,6 +46,9 @@ def open_model(
     `adapters` are held beside the weights, so that each request may name another, by the last part
     of its name; `settings` are those of the own engine.
 
+    An address (`http://127.0.0.1:8000/v1#MODEL`) means a model that a server there has, by OpenAI's
+    format (see `OpenAICompatible`).
+
     An encoder (`minilm`) gives a model that embeds and does not generate.
 
     What has a `/` or ends in `.gguf` is a path, `hf:OWNER/NAME` what was pulled under this name;
@@ -63,6 +57,8 @@ def open_model(
     Raises `NotFound` that suggests what was meant, `BadInput` for what is no model, `Unsupported`
     for a provider's model or an unknown family, `Damaged` for a file that cannot be read.
     """
+    if is_address(name):
+        return _served(name, dtype, backend)
     place, added = places_of(name, store or Store())
     # Here, since importing torch takes seconds and a misspelt name should not.
     from langwright.inference import Embedder, Engine
@@ -112,6 +108,22 @@ def open_model(
         beside.merge("one")
         beside.detach()
     return Model(Engine(bundle, f"{place.name}+{added.name}", settings), bundle)
+
+
+def is_address(name: str) -> bool:
+    return name.startswith(("http://", "https://"))
+
+
+def _served(name: str, dtype: Dtype, backend: BackendName) -> Model:
+    if dtype != "float32" or backend != "own":
+        raise BadInput(
+            f"What computes at {name.partition('#')[0]}, and how, is the server's affair.",
+            remedy="Leave the dtype and the back end out.",
+        )
+    from langwright.providers.handle import Model
+    from langwright.providers.openai_compatible import OpenAICompatible
+
+    return Model(OpenAICompatible(name))
 
 
 def open_encoder(name: str, *, store: Store | None = None) -> Encoder | None:
@@ -170,6 +182,11 @@ def places_of(name: str, store: Store) -> tuple[Place, Place | None]:
 
 def place_of(name: str, store: Store, kinds: tuple[str, ...]) -> Place:
     """Where the thing of one of `kinds` lies that `name` means; raises as `open_model`."""
+    if is_address(name):
+        raise Unsupported(
+            f"'{name}' is another machine's; this needs the model's own files.",
+            remedy="Use a model of this machine: `langwright list` shows them.",
+        )
     if name.startswith("hf:"):
         return _pulled(name, store)
     if "/" in name or name.endswith(".gguf"):

@@ -28,7 +28,7 @@ _TIMEOUT = httpx.Timeout(600, connect=10)
 class OpenAICompatible(PartialBackend):
     """A model at `http://HOST:PORT/v1#MODEL`; `#MODEL` may be left out where there is one only.
 
-    The key is that of `LANGWRIGHT_API_KEY`; at OpenAI's own address `OPENAI_API_KEY` does too, which
+    The key is that of `LANGWRIGHT_API_KEY`; at OpenAI's own address `OPENAI_API_KEY` does too, and
     is sent nowhere else. Options that the format does not have are refused; what the server makes
     of the others is its own affair. Events have no token ids. Of an answer that is broken off the
     usage counts the pieces that came.
