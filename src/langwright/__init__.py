@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langwright import errors
+    from langwright.evaluation import evaluate
     from langwright.lifecycle import export, grow
     from langwright.providers import (
         bench,
@@ -45,6 +46,7 @@ __all__ = [
     "describe",
     "embed",
     "errors",
+    "evaluate",
     "export",
     "generate",
     "grow",
@@ -70,6 +72,7 @@ _WHERE = {
     "cost": "langwright.providers:cost",
     "describe": "langwright.providers:describe",
     "embed": "langwright.providers:embed",
+    "evaluate": "langwright.evaluation:evaluate",
     "export": "langwright.lifecycle:export",
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",

@@ -32,6 +32,7 @@ VERBS = [
     "bench",
     "pretrain",
     "sft",
+    "evaluate",
     "grow",
     "export",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,39 @@ def test_generate_prints_the_text_and_says_when_it_was_cut(langwright: Run) -> N
     plain = langwright(*words)
     assert plain.stdout == answer["text"] + "\n"
     assert ("limit: 8 tokens" in plain.stderr) == (answer["finish_reason"] == "length")
+
+
+def test_an_answer_keeps_to_what_it_is_bound_to(langwright: Run, tmp_path: Path) -> None:
+    words = ("generate", "tiny", "the", "--seed", "1", "--json")
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2}')
+    said = one_object(langwright(*words, "--json-schema", str(schema)).stdout)
+    assert said["finish_reason"] == "stop"
+    assert set(json.loads(said["text"])) <= {1, 2}
+    said = one_object(langwright(*words, "--regex", "[xy]{3}").stdout)
+    assert re.fullmatch("[xy]{3}", said["text"])
+    said = one_object(langwright(*words, "--choice", "a fox", "--choice", "q").stdout)
+    assert said["text"] in ("a fox", "q")
+
+    schema.write_text('{"type": ')
+    done = langwright(*words, "--json-schema", str(schema))
+    assert done.returncode == 1
+    assert "is not JSON" in one_object(done.stdout)["error"]["message"]
+    done = langwright(*words, "--regex", "(")
+    assert "cannot be kept to" in one_object(done.stdout)["error"]["message"]
+    done = langwright(*words, "--regex", "a", "--choice", "b")
+    assert "exactly one" in one_object(done.stdout)["error"]["message"]
+
+
+def test_log_probabilities_come_with_the_tokens(langwright: Run) -> None:
+    words = ("generate", "tiny", "the", "--max-tokens", "3", "--temperature", "0", "--json")
+    said = one_object(langwright(*words, "--logprobs", "2").stdout)
+    assert [one["id"] for one in said["logprobs"]] == said["token_ids"]
+    for one in said["logprobs"]:
+        assert one["processed"] == 0.0
+        assert one["top"][0] == [one["id"], one["logprob"]]
+        assert len(one["top"]) == 2
+    assert one_object(langwright(*words).stdout)["logprobs"] == []
 
 
 def test_generate_ends_before_a_stop_string(langwright: Run) -> None:

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from langwright.errors import BadInput
-from langwright.evaluation import bootstrap_difference, bootstrap_ratio, wilson
+from langwright.evaluation import (
+    bootstrap_difference,
+    bootstrap_ratio,
+    clopper_pearson,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +85,33 @@ def test_bootstrap_refuses_what_has_no_spread():
         bootstrap_ratio([1.0, 2.0], [1.0, 0.0], seed=0)
     with pytest.raises(BadInput, match="do not fit"):
         bootstrap_ratio([1.0, 2.0], [1.0], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        # Newcombe 1998, Statistics in Medicine 17, table I, method 5.
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0.0, 0.1684),
+        (1, 29, 0.0009, 0.1776),
+    ],
+)
+def test_clopper_pearson_gives_the_published_intervals(successes, n, low, high):
+    interval = clopper_pearson(successes, n)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 300, 5153])
+def test_clopper_pearson_is_exact(n):
+    for successes in {0, 1, n // 3, n - 1, n} - {-1}:
+        for level in (0.5, 0.95, 0.999):
+            interval = clopper_pearson(successes, n, level)
+            exact = stats.binomtest(successes, n).proportion_ci(level, "exact")
+            expected = (float(exact.low), float(exact.high))
+            assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-9)
+
+
+def test_clopper_pearson_refuses_no_trials():
+    with pytest.raises(BadInput, match="0 successes of 0"):
+        clopper_pearson(0, 0)

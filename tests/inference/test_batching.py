@@ -129,6 +129,15 @@ def test_a_late_question_is_answered_before_an_early_long_answer_ends(make_model
     assert [event.finish_reason for event in first + rest][:-1] == [None] * 199
 
 
+def test_a_long_prompt_is_read_between_the_steps_of_others(make_model: Make) -> None:
+    model = Engine(make_model(7, **LONG), settings=EngineSettings(prefill_chunk=32))
+    early = Request(token_ids=[1, 2], max_tokens=60, min_tokens=60, id="early")
+    late = Request(token_ids=some_ids(400, 2), max_tokens=2, min_tokens=2, id="late")
+    order = [event.request_id for event in model.generate([early, late])]
+    # Two chunks of 32 a step, and a token of the early one with each.
+    assert 400 // 64 <= order.index("late") <= 400 // 64 + 2
+
+
 def test_many_threads_may_ask_at_once(make_model: Make) -> None:
     model = Engine(make_model(8, **LONG))
     prompts = [some_ids(10 + 7 * seed, seed) for seed in range(12)]

@@ -84,3 +84,45 @@ def test_what_does_not_fit_or_is_nothing_is_refused(make_model: Make) -> None:
         model.likelihoods([("a", "b"), ("1 " * 40, "x")])
     with pytest.raises(BadInput, match="no tokens"):
         model.likelihoods([("a", "")])
+
+
+def test_a_tree_holds_what_sequences_share_once() -> None:
+    tree = branches.Tree()
+    sequences = [[1, 2], [1, 2], [1, 2, 3], [1, 2, 4, 5], [6]]
+    paths = [tree.add(one) for one in sequences]
+    assert tree.tokens == [1, 2, 3, 4, 5, 6]
+    assert [[tree.tokens[place] for place in path] for path in paths] == sequences
+    assert [tree.depths[place] for place in paths[3]] == [0, 1, 2, 3]
+    seen = branches.Branches([[tree]], 7).mask(None)[0, 0]
+    for path in paths:
+        for at, place in enumerate(path):
+            assert seen[place].nonzero()[:, 0].tolist() == path[: at + 1]
+    assert seen[6].nonzero()[:, 0].tolist() == [6]  # padding
+
+
+def test_examples_that_all_prompts_share_are_read_once() -> None:
+    examples = list(range(1000, 1400))
+    pairs = [([*examples, *range(n, n + 20)], [5, 6, 7]) for n in range(40)]
+    rows = branches._plant(pairs, 3 * 576)
+    assert sum(len(tree.tokens) for tree, _ in rows) < 400 * 2 + 40 * 22
+    # Alike in little, long rows stay apart: their attention would cost more than is saved.
+    apart = [([1, *range(n, n + 500)], [5, 6]) for n in range(2, 6)]
+    assert len(branches._plant(apart, 3 * 576)) == 4
+
+
+def test_trees_share_rows_and_none_is_lost() -> None:
+    sizes = [90, 60, 50, 40, 30, 30, 8, 2] * 20
+    planted = []
+    for size in sorted(sizes, reverse=True):
+        tree = branches.Tree()
+        tree.add(list(range(size)))
+        planted.append((tree, []))
+    found, padded = [], 0
+    while planted:
+        rows, planted = branches._fill(planted)
+        widths = [sum(len(tree.tokens) for tree, _ in row) for row in rows]
+        assert len(rows) * max(widths) <= branches.TOKENS_PER_PASS
+        padded += len(rows) * max(widths)
+        found += [len(tree.tokens) for row in rows for tree, _ in row]
+    assert sorted(found) == sorted(sizes)
+    assert padded < 1.1 * sum(sizes)

@@ -36,7 +36,7 @@ def test_generate_is_the_same_for_the_same_seed(model: Model) -> None:
 
 def test_the_json_of_an_answer(model: Model) -> None:
     answer = model.generate("the", temperature=0, max_tokens=5).to_json()
-    assert list(answer) == ["text", "token_ids", "finish_reason", "usage", "timings"]
+    assert list(answer) == ["text", "token_ids", "finish_reason", "usage", "timings", "logprobs"]
     assert list(answer["usage"]) == ["prompt_tokens", "completion_tokens", "total_tokens"]
     assert list(answer["timings"]) == ["first_token_s", "total_s"]
     assert answer["usage"]["completion_tokens"] == len(answer["token_ids"]) == 5

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from langwright.backend import Request, Sampling
 from langwright.errors import BadInput, Damaged, LangwrightError, NotFound, Unsupported
 from langwright.model import Adapters, LoRASettings, ModelBundle, save_adapter, save_folder
 from langwright.providers import load_tokenizer, open_model
@@ -145,6 +146,28 @@ def test_a_known_encoding_is_meant_by_its_name_and_by_its_models(store: Store, d
         assert load_tokenizer(name, store=store).encode("Hello world") == [15496, 995]
     with pytest.raises(Unsupported, match="p50k_base"):
         load_tokenizer("text-davinci-003", store=store)
+
+
+def test_several_adapters_are_held_beside_one_base(store: Store, tmp_path: Path) -> None:
+    adapters = Adapters(open_model("tiny", store=store).module)
+    expected = {}
+    for seed, name in enumerate(("warm", "cold")):
+        adapters.add(name, LoRASettings(rank=2))
+        for weight in adapters.parameters(name):
+            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(seed))
+        (tmp_path / name).mkdir()
+        save_adapter(tmp_path / name, adapters.take(name))
+        with adapters.use(name):
+            last = adapters.module(torch.tensor([[5, 6, 7]]))[0, -1, :300]
+            expected[name] = int(last.argmax())
+    model = open_model("tiny", adapters=[f"{tmp_path}/warm", f"{tmp_path}/cold"], store=store)
+    assert model.backend.capabilities().adapters == ("cold", "warm")
+    for name, token in expected.items():
+        request = Request(token_ids=[5, 6, 7], max_tokens=1, adapter=name, sampling=Sampling(0.0))
+        (event,) = model.backend.generate([request])
+        assert event.token_ids == (token,)
+    with pytest.raises(BadInput, match="no others can stand beside"):
+        open_model(f"tiny+{tmp_path}/warm", adapters=[f"{tmp_path}/cold"], store=store)
 
 
 def test_an_adapter_behind_a_plus_is_merged(

@@ -16,3 +16,5 @@ def print_events(events: Iterator[Event]) -> None:
     write("\n")
     if last.finish_reason == "length" and last.usage:
         note(f"(Stopped at the limit: {last.usage.completion_tokens} tokens.)")
+    if last.finish_reason == "deadline":
+        note("(Stopped at the deadline.)")

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langwright.cli.options import (
-    DtypeName,
-    Json,
-    MaxTokens,
-    ModelName,
-    Seed,
-    Stop,
-    Temperature,
-    TopK,
-    TopP,
-)
+from langwright.cli.options import DtypeName, Json, ModelName
+from langwright.cli.sampling import with_sampling
+
+if TYPE_CHECKING:
+    from langwright.providers import Options
 
 
+@with_sampling
 def chat(
     model: ModelName,
     message: Annotated[
         list[str] | None,
         typer.Option("--message", metavar="TEXT", help="Say this; again: the next turn."),
     ] = None,
-    max_tokens: MaxTokens = 256,
-    temperature: Temperature = 0.7,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    seed: Seed = None,
-    stop: Stop = None,
     dtype: DtypeName = "float32",
     as_json: Json = False,
+    *,
+    options: Options,
 ) -> None:
     """Talk to a model: at the terminal, or once with --message or piped text."""
     from langwright.cli.faults import WrongUsage
@@ -49,16 +40,8 @@ def chat(
     from langwright.cli.answering import print_events
     from langwright.cli.output import put_json
     from langwright.cli.talk import talk
-    from langwright.providers import Conversation, Generation, Options
+    from langwright.providers import Conversation, Generation
 
-    options = Options(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        stop=stop or (),
-    )
     conversation = Conversation(lw.load(model, dtype=dtype), **options)
     if not message:
         talk(conversation)

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langwright.cli.options import (
-    DtypeName,
-    File,
-    Json,
-    MaxTokens,
-    ModelName,
-    Seed,
-    Stop,
-    Temperature,
-    TopK,
-    TopP,
-)
+from langwright.cli.options import DtypeName, File, Json, ModelName
+from langwright.cli.sampling import with_sampling
+
+if TYPE_CHECKING:
+    from langwright.providers import Options
 
 
+@with_sampling
 def generate(
     model: ModelName,
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="Raw text; no chat template.")
     ] = None,
     file: File = None,
-    max_tokens: MaxTokens = 256,
-    temperature: Temperature = 0.7,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    seed: Seed = None,
-    stop: Stop = None,
     dtype: DtypeName = "float32",
     as_json: Json = False,
+    *,
+    options: Options,
 ) -> None:
     """Continue a text."""
     from langwright.cli.given import given_text
@@ -43,16 +33,7 @@ def generate(
     import langwright as lw
     from langwright.cli.answering import print_events
     from langwright.cli.output import put_json
-    from langwright.providers import Options
 
-    options = Options(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        stop=stop or (),
-    )
     opened = lw.load(model, dtype=dtype)
     if as_json:
         put_json(lw.generate(opened, text, **options))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,16 @@ def decoded(data: bytes, where: str) -> str:
         raise BadInput(
             f"{where} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}.",
             remedy="Convert it to UTF-8 first.",
+        ) from None
+
+
+def given_json(file: str) -> Any:
+    """What a JSON file holds; raises `BadInput` that names the place of a mistake."""
+    try:
+        return json.loads(_read(file))
+    except json.JSONDecodeError as error:
+        raise BadInput(
+            f"{file} is not JSON: {error.msg} in line {error.lineno}.", remedy="Correct it."
         ) from None
 
 

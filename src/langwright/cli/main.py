@@ -16,6 +16,7 @@ from langwright.cli import (
     cost,
     describe,
     embed,
+    evaluate,
     export,
     generate,
     grow,
@@ -57,6 +58,7 @@ for name, verb in (
     ("bench", bench.bench),
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
+    ("evaluate", evaluate.evaluate),
     ("grow", grow.grow),
     ("export", export.export),
 ):

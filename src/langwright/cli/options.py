@@ -41,22 +41,3 @@ DtypeName = Annotated[
         "--dtype", help="How weights are held: fewer bits take less memory; auto: as stored."
     ),
 ]
-
-MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest answer, in tokens.")]
-Temperature = Annotated[
-    float, typer.Option("--temperature", help="0 takes the likeliest token; higher varies more.")
-]
-TopK = Annotated[
-    int, typer.Option("--top-k", help="Draw from the K likeliest tokens only; 0 is off.")
-]
-TopP = Annotated[
-    float,
-    typer.Option("--top-p", help="Draw from the likeliest tokens that hold this share; 1 is off."),
-]
-Seed = Annotated[
-    int | None, typer.Option("--seed", help="The same seed draws the same answer again.")
-]
-Stop = Annotated[
-    list[str] | None,
-    typer.Option("--stop", metavar="TEXT", help="End before this text; may be given again."),
-]

@@ -69,6 +69,11 @@ def follows_format(
     return FormatVerdict(not reasons, reasons)
 
 
+def starts_with_term(text: str, term: str) -> bool:
+    """Whether `text` begins with `term` as `follows_format` asks it to."""
+    return _start_of(_normal(term).strip(), _normal(text).strip()) is not None
+
+
 def num_sentences(text: str) -> int:
     """How many sentences `sentences` finds."""
     return len(sentences(text))

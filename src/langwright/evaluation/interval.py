@@ -37,6 +37,16 @@ def bootstrap_ratio(
     drawn with replacement, as the tokens within one depend on each other (Efron and Tibshirani
     1993, chapter 13). Raises `BadInput` unless there are two documents of positive denominator.
     """
+    ratios = resampled_ratios(numerators, denominators, seed, resamples)
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    value = float(np.sum(numerators, dtype=np.float64) / np.sum(denominators, dtype=np.float64))
+    return Interval(value, float(low), float(high))
+
+
+def resampled_ratios(
+    numerators: _Values, denominators: _Values, seed: int, resamples: int = 1000
+) -> npt.NDArray[np.float64]:
+    """The ratio of sums of each resample, [resamples]; see `bootstrap_ratio`."""
     tops = np.asarray(numerators, np.float64)
     bottoms = np.asarray(denominators, np.float64)
     if tops.shape != bottoms.shape or tops.ndim != 1:
@@ -54,8 +64,7 @@ def bootstrap_ratio(
     for resample in range(resamples):
         drawn = random.integers(len(tops), size=len(tops))
         ratios[resample] = tops[drawn].sum() / bottoms[drawn].sum()
-    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(tops.sum() / bottoms.sum()), float(low), float(high))
+    return ratios
 
 
 def bootstrap_difference(
@@ -94,3 +103,38 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else centre - half
     high = 1.0 if successes == n else centre + half
     return Interval(share, low, high)
+
+
+def clopper_pearson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """The share successes / n with the exact interval (Clopper and Pearson 1934): the shares under
+    which so many successes, or so few, are not rarer than (1 - level) / 2. It covers the truth at
+    least as often as it says, whatever n is."""
+    if n < 1 or not 0 <= successes <= n:
+        raise BadInput(
+            f"{successes} successes of {n} trials are no share.",
+            remedy="Give at least one trial, and no more successes than trials.",
+        )
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else _share_where(successes, n, tail, at_least=True)
+    high = 1.0 if successes == n else _share_where(successes, n, tail, at_least=False)
+    return Interval(successes / n, low, high)
+
+
+def _share_where(successes: int, n: int, tail: float, *, at_least: bool) -> float:
+    """The share under which `successes` or more (or fewer) have the probability `tail`."""
+    counts = range(successes, n + 1) if at_least else range(successes + 1)
+    ways = np.array([_log_choose(n, count) for count in counts])
+    wins = np.array(counts, np.float64)
+    low, high = 0.0, 1.0
+    while (middle := (low + high) / 2) not in (low, high):
+        logs = ways + wins * math.log(middle) + (n - wins) * math.log1p(-middle)
+        # More successes grow likelier with the share, fewer the other way.
+        if (np.exp(logs).sum() < tail) == at_least:
+            low = middle
+        else:
+            high = middle
+    return middle
+
+
+def _log_choose(n: int, count: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(count + 1) - math.lgamma(n - count + 1)

@@ -81,7 +81,9 @@ class Matcher:
         """Logits where what may not follow is -inf."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         allowed = np.unpackbits(bits, count=logits_V.numel(), bitorder="little")
-        return logits_V.masked_fill(torch.from_numpy(allowed) == 0, float("-inf"))
+        masked = np.full(len(allowed), -np.inf, dtype=np.float32)
+        np.copyto(masked, logits_V.float().numpy(), where=allowed.view(bool))
+        return torch.from_numpy(masked)
 
     def drew(self, token: int) -> None:
         self._matcher.consume_token(token)

@@ -236,8 +236,9 @@ class Engine:
             raise BadInput(f"k is {k}.", remedy="Ask for at least 1 token.")
         ids = self.prompt_ids(Request(text=text))
         module, tokenizer = self.bundle.module, self.bundle.tokenizer
-        last_E = module.hidden(torch.tensor([ids]))[0, -1]
-        logits = module.head(last_E)[: tokenizer.vocab_size].float()
+        with self._alone():
+            last_E = module.hidden(torch.tensor([ids]))[0, -1]
+            logits = module.head(last_E)[: tokenizer.vocab_size].float()
         top = logits.log_softmax(-1).topk(min(k, logits.numel()))
         return [
             NextToken(index, tokenizer.decode([index]), float(torch.tensor(value).exp()), value)
@@ -256,7 +257,8 @@ class Engine:
                 remedy="Take 2 <= window <= the model's, and 1 <= stride < window.",
             )
         rows = [self._with_start(self.tokenize(text)) for text in texts]
-        scores = score_rows(self.bundle.module, rows, window, stride)
+        with self._alone():
+            scores = score_rows(self.bundle.module, rows, window, stride)
         skip = 0 if self.bundle.start_id is None else 1
         results = []
         for row, values in zip(rows, scores, strict=True):
@@ -271,7 +273,8 @@ class Engine:
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
         """See `Backend.likelihoods`; pairs of one context read it once."""
         cut = [self._cut(*pair) for pair in pairs]
-        found = likelihoods(self.bundle.module, cut, self.bundle.tokenizer.vocab_size)
+        with self._alone():
+            found = likelihoods(self.bundle.module, cut, self.bundle.tokenizer.vocab_size)
         return [
             Likelihood(logprob, greedy, len(ids), len(continuation.encode()))
             for (logprob, greedy), (_, ids), (_, continuation) in zip(

@@ -159,7 +159,7 @@ class Scheduler:
             [one.ids[-1] for one in live],
             [one.request.adapter for one in live],
         )
-        likeliest = logits.argmax(-1).tolist() if any(one.plain for one in live) else []
+        likeliest = logits.numpy().argmax(-1).tolist() if any(one.plain for one in live) else []
         for row, answer in enumerate(live):
             if answer.plain:
                 answer.take(likeliest[row])

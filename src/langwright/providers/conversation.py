@@ -7,7 +7,8 @@ from typing import Unpack
 
 from langwright.backend import Event
 from langwright.errors import Unsupported
-from langwright.providers.handle import Model, Options
+from langwright.providers.handle import Model
+from langwright.providers.options import Options
 
 
 class Conversation:

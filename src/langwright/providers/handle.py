@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from langwright.backend import Backend, Event, FinishReason, NextToken, Request, Sampling, Usage
+from langwright.backend import Backend, Event, FinishReason, NextToken, TokenLogprob, Usage
 from langwright.errors import BadInput, Damaged, Unsupported
+from langwright.providers.options import Messages, Options, request_of
 
 if TYPE_CHECKING:
     from langwright.inference import Inspection, InspectOptions, Neighbourhood, Order, TableName
     from langwright.model import Decoder, ModelBundle
     from langwright.tokens import ChatTemplate, Tokenizer
-
-Messages = Sequence[Mapping[str, str]]
-
-
-class Options(TypedDict, total=False):
-    """How an answer is drawn.
-
-    `max_tokens` (default 256; None: to the end of the window), `temperature` (0.7), `top_k` (0:
-    off), `top_p` (1.0: off), `seed` (None: each answer differs), `stop` (strings that end it).
-    See `Sampling` for what they mean.
-    """
-
-    max_tokens: int | None
-    temperature: float
-    top_k: int
-    top_p: float
-    seed: int | None
-    stop: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -45,27 +28,31 @@ class Timings:
 
 @dataclass(frozen=True)
 class Generation:
-    """A whole answer. `token_ids` holds the end token too, which has no text."""
+    """A whole answer. `token_ids` holds the end token too, which has no text; `logprobs` are those
+    of the tokens, where they were asked for."""
 
     text: str
     token_ids: list[int]
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
+    logprobs: list[TokenLogprob]
 
     @classmethod
     def collect(cls, events: Iterable[Event]) -> Self:
         """The answer that `events` of one request make up, timed from now."""
         start = time.perf_counter()
         first, text, ids, last = 0.0, "", list[int](), Event("")
+        told: list[TokenLogprob] = []
         for last in events:
             first = first or time.perf_counter() - start
             text += last.text
             ids += last.token_ids
+            told += last.logprobs
         total = time.perf_counter() - start
         assert last.finish_reason, "the last event says why the answer ended"
         assert last.usage, "and what it took"
-        return cls(text, ids, last.finish_reason, last.usage, Timings(first, total))
+        return cls(text, ids, last.finish_reason, last.usage, Timings(first, total), told)
 
     def to_json(self) -> dict[str, Any]:
         """The object that `langwright generate --json` prints."""
@@ -146,7 +133,7 @@ class Model:
 
     def stream(self, prompt: str | Messages, **options: Unpack[Options]) -> Iterator[Event]:
         """The events of one answer as they come: text is continued raw, messages are answered."""
-        return self.backend.generate([_request(prompt, **options)])
+        return _unbroken(self.backend.generate([request_of(prompt, **options)]))
 
     def next_tokens(self, text: str, k: int = 5) -> list[NextToken]:
         """The `k` likeliest tokens after `text` (raw, no template), likeliest first."""
@@ -243,17 +230,9 @@ class Model:
         )
 
 
-def _request(
-    prompt: str | Messages,
-    *,
-    max_tokens: int | None = 256,
-    temperature: float = 0.7,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int | None = None,
-    stop: Sequence[str] = (),
-) -> Request:
-    sampling = Sampling(temperature, top_k, top_p, seed)
-    text, messages = (prompt, None) if isinstance(prompt, str) else (None, prompt)
-    stops = (stop,) if isinstance(stop, str) else tuple(stop)
-    return Request(text, messages, max_tokens=max_tokens, sampling=sampling, stop=stops)
+def _unbroken(events: Iterator[Event]) -> Iterator[Event]:
+    """Raise what an answer broke off for."""
+    for event in events:
+        yield event
+        if event.error is not None:
+            raise Unsupported(event.error, remedy="Ask for something simpler.")

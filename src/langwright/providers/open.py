@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from langwright.store import Run, Store
 from langwright.store.catalog import catalog
 
 if TYPE_CHECKING:
+    from langwright.inference import EngineSettings
     from langwright.model.encoder import Encoder
     from langwright.providers.handle import Model
     from langwright.tokens import Tokenizer
@@ -26,6 +28,8 @@ def open_model(
     *,
     dtype: Dtype = "float32",
     backend: BackendName = "own",
+    adapters: Sequence[str] = (),
+    settings: EngineSettings | None = None,
     store: Store | None = None,
 ) -> Model:
     """The model that `name` means: one of the store, a run (its final model, else its latest
@@ -38,6 +42,9 @@ def open_model(
 
     `backend` is what computes: the own engine; `llama.cpp`, for GGUF files; `transformers`, for
     Hugging Face folders of families that the own engine does not have.
+
+    `adapters` are held beside the weights, so that each request may name another, by the last part
+    of its name; `settings` are those of the own engine.
 
     An address (`http://127.0.0.1:8000/v1#MODEL`) means a model that a server there has, by OpenAI's
     format (see `OpenAICompatible`).
@@ -62,9 +69,9 @@ def open_model(
     if backend != "own":
         from langwright.providers.backends import open_other
 
-        if added is not None:
+        if added is not None or adapters or settings is not None:
             raise Unsupported(
-                f"{backend} is given no adapter here.",
+                f"{backend} is given no adapter and no settings here.",
                 remedy=f"Leave --backend out, or export '{name}' as one model first.",
             )
         return Model(open_other(place, backend, dtype))
@@ -82,15 +89,25 @@ def open_model(
         remedy = f"{error.remedy} Or let transformers compute it: --backend transformers."
         raise Unsupported(error.message, remedy=remedy) from None
     if added is None:
-        return Model(Engine(bundle, place.name), bundle)
-    adapters = Adapters(bundle.module)
-    adapters.load("one", load_adapter(added.path))
+        held = Adapters(bundle.module) if adapters else None
+        for one in adapters:
+            found = place_of(one, store or Store(), ("adapter",))
+            assert held is not None
+            held.load(found.path.name if "/" in one else one, load_adapter(found.path))
+        return Model(Engine(bundle, place.name, settings, adapters=held), bundle)
+    if adapters:
+        raise BadInput(
+            f"'{name}' has an adapter in its weights, so no others can stand beside them.",
+            remedy="Name the base alone, and all adapters as `adapters`.",
+        )
+    beside = Adapters(bundle.module)
+    beside.load("one", load_adapter(added.path))
     if is_quantised(bundle.module):
-        adapters.select("one")
+        beside.select("one")
     else:
-        adapters.merge("one")
-        adapters.detach()
-    return Model(Engine(bundle, f"{place.name}+{added.name}"), bundle)
+        beside.merge("one")
+        beside.detach()
+    return Model(Engine(bundle, f"{place.name}+{added.name}", settings), bundle)
 
 
 def is_address(name: str) -> bool:

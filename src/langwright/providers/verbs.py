@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Unpack
 
 from langwright.errors import BadInput
-from langwright.providers.handle import Messages, Model, Options
+from langwright.providers.handle import Model
 from langwright.providers.open import load_tokenizer, open_model
+from langwright.providers.options import Messages, Options
 from langwright.store import Store
 
 if TYPE_CHECKING:
