@@ -11,6 +11,7 @@ from langwright.inference.kernels.kinds import Kind
 from langwright.model import Decoder
 from langwright.model.attention import Attention
 from langwright.model.decoder import Block
+from langwright.model.lora import LoRAPart
 from langwright.model.mlp import FeedForward
 from langwright.model.norm import RMSNorm
 from langwright.model.quantised import Int4, Int8, QuantisedEmbedding, QuantisedLinear
@@ -82,7 +83,9 @@ def why_not(module: nn.Module) -> str | None:
     shape = module.shape
     if shape.num_experts:
         return "its layers have experts"
-    for name, one in [*module.named_modules()][::-1]:  # adapters before what they hang on
+    if any(isinstance(one, LoRAPart) for one in module.modules()):
+        return "adapters hang on it"
+    for name, one in module.named_modules():
         if type(one) not in _PARTS:
             return f"'{name}' is a {type(one).__name__}"
         if any(getattr(one, hooks) for hooks in _HOOKS):
