@@ -143,7 +143,7 @@ def test_the_servers_own_refusals(
     assert "tiny" in unknown.value.remedy
     monkeypatch.delenv("LANGWRIGHT_API_KEY")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)  # which goes to OpenAI alone
-    with pytest.raises(BadSettings, match="(?i)api key") as refused:
+    with pytest.raises(BadSettings, match=r"(?i)api key") as refused:
         said(OpenAICompatible(f"{address}#tiny"), Request(text="the", max_tokens=1))
     assert "LANGWRIGHT_API_KEY" in refused.value.remedy
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from langwright.inference.kernels.kinds import Kind
-from langwright.model import Decoder
+from langwright.model import Adapters, Decoder
 from langwright.model.attention import Attention
 from langwright.model.decoder import Block
 from langwright.model.lora import LoRAPart
@@ -74,8 +74,9 @@ def address(kind: Kind) -> int:
     return int(product(kind).address)
 
 
-def why_not(module: nn.Module) -> str | None:
-    """Why the kernels cannot run a model as it is now, in words for people; None when they can."""
+def why_not(module: nn.Module, adapters: Adapters | None = None) -> str | None:
+    """Why the kernels cannot run a model as it is now, in words for people; None when they can.
+    `adapters` are those on it whose rows somebody else computes."""
     if find_spec("numba") is None:
         return "Numba is not installed (pip install 'langwright[fast]')"
     if type(module) is not Decoder:
@@ -83,12 +84,16 @@ def why_not(module: nn.Module) -> str | None:
     shape = module.shape
     if shape.num_experts:
         return "its layers have experts"
-    if any(isinstance(one, LoRAPart) for one in module.modules()):
+    apart = set() if adapters is None else adapters.modules()
+    if any(isinstance(one, LoRAPart) and one not in apart for one in module.modules()):
         return "adapters hang on it"
     for name, one in module.named_modules():
+        if one in apart:
+            continue
         if type(one) not in _PARTS:
             return f"'{name}' is a {type(one).__name__}"
-        if any(getattr(one, hooks) for hooks in _HOOKS):
+        hooked = any(getattr(one, hooks) for hooks in _HOOKS)
+        if hooked and not (adapters is not None and adapters.is_target(one)):
             return f"somebody looks at '{name or 'the model'}' with a hook"
     tensors = [*module.parameters(), *module.buffers()]
     if any(one.device.type != "cpu" for one in tensors):

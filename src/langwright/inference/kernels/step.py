@@ -128,40 +128,47 @@ def multiply(
 
 
 @within
+def keep(shape: Any, work: Any, table: int, b: int, head: int) -> None:
+    """Put the key and the value of one head of a row into the cache."""
+    at, dim = words(table), shape.head_dim
+    slot, place = words(work.places)[2 * b], words(work.places)[2 * b + 1]
+    key = work.qkv + 4 * (b * (shape.heads + 2 * shape.kv_heads) + shape.heads + head) * dim
+    value = key + 4 * shape.kv_heads * dim
+    if shape.qk_norm:
+        rms_normed(shape.norm_eps, key, at[K_NORM], key, dim)
+    if at[TURNS]:
+        rotated(key, at[TURNS] + 4 * place * dim, dim)
+    size = 2 if work.brief else 4
+    start = ((slot * shape.kv_heads + head) * work.length + place) * dim * size
+    if work.brief:
+        narrowed(key, at[KEYS] + start, dim)
+        narrowed(value, at[VALUES] + start, dim)
+    else:
+        copied(key, at[KEYS] + start, dim)
+        copied(value, at[VALUES] + start, dim)
+
+
+@within
 def attend(shape: Any, work: Any, table: int, b: int, head: int, thread: int) -> None:
-    """What the queries of one kv head of a row see; the row's key and value are kept first."""
+    """What the queries of one kv head of a row see, where all keys and values are kept."""
     at, dim = words(table), shape.head_dim
     group = shape.heads // shape.kv_heads
     slot, place = words(work.places)[2 * b], words(work.places)[2 * b + 1]
     row = work.qkv + 4 * b * (shape.heads + 2 * shape.kv_heads) * dim
     query = row + 4 * head * group * dim
-    key = row + 4 * (shape.heads + head) * dim
-    value = key + 4 * shape.kv_heads * dim
-    if shape.qk_norm:
-        rms_normed(shape.norm_eps, key, at[K_NORM], key, dim)
-        for g in range(group):
-            q = query + 4 * g * dim
-            rms_normed(shape.norm_eps, q, at[Q_NORM], q, dim)
-    if at[TURNS]:
-        turn = at[TURNS] + 4 * place * dim
-        rotated(key, turn, dim)
-        for g in range(group):
-            rotated(query + 4 * g * dim, turn, dim)
     size = 2 if work.brief else 4
     start = (slot * shape.kv_heads + head) * work.length * dim * size
     keys, values = at[KEYS] + start, at[VALUES] + start
-    if work.brief:
-        narrowed(key, keys + place * dim * size, dim)
-        narrowed(value, values + place * dim * size, dim)
-    else:
-        copied(key, keys + place * dim * size, dim)
-        copied(value, values + place * dim * size, dim)
     first = max(0, place + 1 - at[WINDOW]) if at[WINDOW] else 0
     count = place + 1 - first
     room = (work.length + 8) // 8 * 8
     for g in range(group):
         scores = work.scores + 4 * thread * room
         q = query + 4 * g * dim
+        if shape.qk_norm:
+            rms_normed(shape.norm_eps, q, at[Q_NORM], q, dim)
+        if at[TURNS]:
+            rotated(q, at[TURNS] + 4 * place * dim, dim)
         scaled(q, shape.attention_scale, dim)
         look(work.brief, q, keys + first * dim * size, count, dim, scores)
         total = softmax(scores, count)
@@ -301,6 +308,15 @@ def run(shape: Any, work: Any, thread: int) -> None:
         )
         phase = qkv_product(shape, work, table, phase)
         count = work.num_rows * shape.kv_heads
+        # All first, for rows may be of one slot, where a later one sees the earlier.
+        while True:
+            c = claim(work.counters, phase)
+            if c >= count:
+                break
+            keep(shape, work, table, c // shape.kv_heads, c % shape.kv_heads)
+            finish(work.counters, phase)
+        wait(work.counters, phase, count)
+        phase += 1
         while True:
             c = claim(work.counters, phase)
             if c >= count:
