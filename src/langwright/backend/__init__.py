@@ -3,13 +3,14 @@
 from langwright.backend.backend_name import BackendName
 from langwright.backend.dtype import Dtype
 from langwright.backend.event import Event, FinishReason, TokenLogprob, Usage
-from langwright.backend.partial import PartialBackend, asked
+from langwright.backend.partial import OPTIONS, PartialBackend, asked
 from langwright.backend.protocol import Backend, Capabilities, Likelihood, NextToken, Scored
 from langwright.backend.request import MAX_LOGPROBS, Constraint, Request
 from langwright.backend.sampling import Filter, Sampling
 
 __all__ = [
     "MAX_LOGPROBS",
+    "OPTIONS",
     "Backend",
     "BackendName",
     "Capabilities",

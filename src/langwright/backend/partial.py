@@ -13,6 +13,8 @@ from langwright.backend.sampling import Sampling
 from langwright.errors import BadInput, Unsupported
 
 REQUIRED = frozenset({"text", "messages", "token_ids", "max_tokens", "id", "sampling"})
+OPTIONS = frozenset(one.name for kind in (Request, Sampling) for one in fields(kind)) - REQUIRED
+"""The options of `Request` and `Sampling`, by their names."""
 _PLAIN = Sampling()
 
 

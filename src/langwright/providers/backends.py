@@ -30,6 +30,15 @@ def open_other(
                 remedy="Leave the dtype out, or export the model with that many bits.",
             )
         return LlamaCpp(path, place.name, slots=slots or 4, context=context)
+    if backend == "transformers":
+        from langwright.providers.transformers_ import Transformers
+
+        if not (place.path / "config.json").is_file():
+            raise Unsupported(
+                f"transformers reads Hugging Face folders, and '{place.name}' is none.",
+                remedy=f"`langwright export {place.name} --to hf PATH` writes one.",
+            )
+        return Transformers(place.path, place.name, dtype=dtype)
     raise Unsupported(f"There is no back end '{backend}'.", remedy=suggest(backend, NAMES))
 
 

@@ -220,9 +220,10 @@ def open_contender(
 
 def prepare(backend: str) -> None:
     """Import what a back end needs."""
-    import_module(
-        "langwright.providers.llama_cpp" if backend == "llama.cpp" else "langwright.inference"
-    )
+    rooms = {"llama.cpp": "providers.llama_cpp", "transformers": "providers.transformers_"}
+    import_module(f"langwright.{rooms.get(backend, 'inference')}")
+    if backend == "transformers":  # which imports its parts when they are asked for
+        import_module("transformers.models.auto.modeling_auto")
 
 
 def run(order: Order) -> dict[str, Any]:
