@@ -85,6 +85,8 @@ def why_not(module: nn.Module) -> str | None:
         return "its layers have experts"
     if any(isinstance(one, LoRAPart) for one in module.modules()):
         return "adapters hang on it"
+    if any(kind_of(one) is None for one in matrices(module)):
+        return "there is no kernel for the way its weights are held"
     for name, one in module.named_modules():
         if type(one) not in _PARTS:
             return f"'{name}' is a {type(one).__name__}"
@@ -105,6 +107,4 @@ def why_not(module: nn.Module) -> str | None:
             return f"{name} is {width}, no multiple of {GROUP}"
     if shape.head_dim % 8:
         return f"head_dim is {shape.head_dim}, no multiple of 8"
-    if any(kind_of(one) is None for one in matrices(module)):
-        return "there is no kernel for the way its weights are held"
     return None
