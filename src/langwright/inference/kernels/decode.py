@@ -104,7 +104,7 @@ class DecodeStep:
             num_threads=self.num_threads,
             **self._buffers,
         )
-        self._crew.run(self._shape, work, self.num_threads)
+        self._crew.run(self._shape, work)
         for slot, place in zip(slots, places, strict=True):
             cache.lengths[slot] = place + 1
         return logits
