@@ -87,6 +87,8 @@ def why_not(module: nn.Module, adapters: Adapters | None = None) -> str | None:
     apart = set() if adapters is None else adapters.modules()
     if any(isinstance(one, LoRAPart) and one not in apart for one in module.modules()):
         return "adapters hang on it"
+    if any(kind_of(one) is None for one in matrices(module)):
+        return "there is no kernel for the way its weights are held"
     for name, one in module.named_modules():
         if one in apart:
             continue
@@ -110,6 +112,4 @@ def why_not(module: nn.Module, adapters: Adapters | None = None) -> str | None:
             return f"{name} is {width}, no multiple of {GROUP}"
     if shape.head_dim % 8:
         return f"head_dim is {shape.head_dim}, no multiple of 8"
-    if any(kind_of(one) is None for one in matrices(module)):
-        return "there is no kernel for the way its weights are held"
     return None

@@ -108,7 +108,7 @@ class DecodeStep:
             num_threads=self.num_threads,
             **self._buffers,
         )
-        self._crew.run(self._shape, work, self.num_threads)
+        self._crew.run(self._shape, work)
         for slot, end in ends.items():
             cache.lengths[slot] = end
         return logits
