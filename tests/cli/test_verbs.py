@@ -281,11 +281,32 @@ def test_grow_names_the_presets(langwright: Run) -> None:
 
 
 def test_embed(langwright: Run, small_encoder: Path) -> None:
-    found = one_object(langwright("embed", str(small_encoder), "the cat", "mat", "--json").stdout)
+    words = ("embed", str(small_encoder))
+    found = one_object(langwright(*words, "the cat", "mat", "--json").stdout)
     assert [len(vector) for vector in found["embeddings"]] == [48, 48]
     assert found["usage"]["total_tokens"] == 7
-    seen = langwright("embed", str(small_encoder), "the cat", "the cat").stdout.splitlines()
+    seen = langwright(*words, "the cat", "the cat").stdout.splitlines()
     assert seen[1] == seen[2]
-    failed = langwright("embed", str(small_encoder), "the cat " * 9)
+    failed = langwright(*words, "the cat " * 9)
     assert (failed.returncode, "truncate" in failed.stderr) == (1, True)
-    assert langwright("embed", "tiny", "the", "--json").returncode == 1
+
+
+def test_another_back_end(langwright: Run) -> None:
+    words = ("next-tokens", "tiny", "the", "-k", "3", "--json")
+    own, other = (
+        one_object(langwright(*words, "--backend", name).stdout) for name in ("own", "transformers")
+    )
+    assert [one["id"] for one in other["tokens"]] == [one["id"] for one in own["tokens"]]
+    refused = langwright("generate", "tiny", "the", "--backend", "llama.cpp", "--json")
+    assert "--to gguf" in one_object(refused.stdout)["error"]["remedy"]
+    assert langwright("generate", "tiny", "the", "--backend", "vllm").returncode == 2
+
+
+def test_bench(langwright: Run) -> None:
+    """One run for people; the JSON is tested with the function."""
+    words = ("bench", "short", "nothing", "--concurrency", "1,2", "--prompt-tokens", "8")
+    done = langwright(*words, "--tokens", "6", "--rounds", "1")
+    assert done.returncode == 0
+    assert "2 at once" in done.stdout
+    assert "nothing in own: There is no model 'nothing'" in done.stdout
+    assert langwright("bench", "tiny", "--concurrency", "two").returncode == 2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langwright.cli.options import DtypeName, Json, ModelName
+from langwright.cli.options import Backend, DtypeName, Json, ModelName
 from langwright.cli.sampling import with_sampling
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def chat(
         typer.Option("--message", metavar="TEXT", help="Say this; again: the next turn."),
     ] = None,
     dtype: DtypeName = "float32",
+    backend: Backend = "own",
     as_json: Json = False,
     *,
     options: Options,
@@ -42,7 +43,7 @@ def chat(
     from langwright.cli.talk import talk
     from langwright.providers import Conversation, Generation
 
-    conversation = Conversation(lw.load(model, dtype=dtype), **options)
+    conversation = Conversation(lw.load(model, dtype=dtype, backend=backend), **options)
     if not message:
         talk(conversation)
         return

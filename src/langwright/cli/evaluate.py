@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langwright.cli.options import DtypeName, Json, ModelName
+from langwright.cli.options import Backend, DtypeName, Json, ModelName
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,6 +70,7 @@ def evaluate(
         typer.Option("--log-samples", metavar="FILE", help="Every prompt, answer and verdict."),
     ] = None,
     dtype: DtypeName = "float32",
+    backend: Backend = "own",
     as_json: Json = False,
 ) -> None:
     """Measure models on tasks: each figure with its interval and the baseline it must beat."""
@@ -86,6 +87,7 @@ def evaluate(
         seed=seed,
         log_samples=log_samples,
         dtype=dtype,
+        backend=backend,
         num_fewshot=num_fewshot,
         max_tokens=max_tokens,
         temperature=temperature,

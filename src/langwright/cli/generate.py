@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langwright.cli.options import DtypeName, File, Json, ModelName
+from langwright.cli.options import Backend, DtypeName, File, Json, ModelName
 from langwright.cli.sampling import with_sampling
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def generate(
     ] = None,
     file: File = None,
     dtype: DtypeName = "float32",
+    backend: Backend = "own",
     as_json: Json = False,
     *,
     options: Options,
@@ -34,7 +35,7 @@ def generate(
     from langwright.cli.answering import print_events
     from langwright.cli.output import put_json
 
-    opened = lw.load(model, dtype=dtype)
+    opened = lw.load(model, dtype=dtype, backend=backend)
     if as_json:
         put_json(lw.generate(opened, text, **options))
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langwright.cli.options import DtypeName, Json, ModelName
+from langwright.cli.options import Backend, DtypeName, Json, ModelName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,13 +19,14 @@ def next_tokens(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="Raw text; no chat template.")],
     k: Annotated[int, typer.Option("-k", help="How many tokens to show.")] = 5,
     dtype: DtypeName = "float32",
+    backend: Backend = "own",
     as_json: Json = False,
 ) -> None:
     """Show the likeliest next tokens of a text."""
     import langwright as lw
     from langwright.cli.output import answer
 
-    answer(lw.next_tokens(lw.load(model, dtype=dtype), text, k), as_json, _bars)
+    answer(lw.next_tokens(lw.load(model, dtype=dtype, backend=backend), text, k), as_json, _bars)
 
 
 def _bars(found: dict[str, Any]) -> Table:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from langwright.cli.options import DtypeName, File, Json, ModelName, Text
+from langwright.cli.options import Backend, DtypeName, File, Json, ModelName, Text
 
 
 def score(
@@ -21,6 +21,7 @@ def score(
         typer.Option("--stride", min=1, help="Tokens between windows; default: half a window."),
     ] = None,
     dtype: DtypeName = "float32",
+    backend: Backend = "own",
     as_json: Json = False,
 ) -> None:
     """Measure how well a model foresees a text: bits per byte, perplexity."""
@@ -31,5 +32,5 @@ def score(
     import langwright as lw
     from langwright.cli.output import answer, facts
 
-    opened = lw.load(model, dtype=dtype)
+    opened = lw.load(model, dtype=dtype, backend=backend)
     answer(lw.score(opened, given, window=window, stride=stride), as_json, facts)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from langwright.backend import Backend, Dtype
+from langwright.backend import Backend, BackendName, Dtype
 from langwright.errors import BadInput, BadSettings
 from langwright.evaluation.answering import answer
 from langwright.evaluation.choosing import choose, continue_
@@ -80,6 +80,7 @@ def evaluate(
     seed: int = 0,
     log_samples: str | None = None,
     dtype: Dtype = "float32",
+    backend: BackendName = "own",
     store: Store | None = None,
     **changes: Unpack[Changes],
 ) -> Json:
@@ -89,7 +90,7 @@ def evaluate(
     from its fields. `data` is the file of the data, or a folder in which the task's lies; `limit`
     takes its first rows alone. `seed` is that of examples, sampling and bootstrap. `log_samples`
     names a file that gets every prompt, answer and verdict, a JSON object each. The rest changes
-    what the tasks say.
+    what the tasks say. `dtype` and `backend` are those of `load`, for all models.
 
     Returns `{"results": [{"model", "task", "metric", "filter", "value", "stderr", "interval",
     "n", "num_fewshot", "baseline", "seed", …}], "comparisons": […]}`; metrics have lm-eval's names.
@@ -112,20 +113,20 @@ def evaluate(
     for one in prepared:
         if one.task.kind == "preference":
             check(one.task, judge is not None)
-    judging = None if judge is None else _open(judge, dtype, store).backend
+    judging = None if judge is None else _open(judge, dtype, backend, store).backend
     results: list[Json] = []
     lines: list[str] = []
     measured: list[list[Measured]] = []
     titles = []
     for which in given:
-        backend = _open(which, dtype, store).backend
-        titles.append(backend.name)
+        opened = _open(which, dtype, backend, store).backend
+        titles.append(opened.name)
         measured.append([])
         for one in prepared:
-            found = _measure(backend, judging, one, seed)
+            found = _measure(opened, judging, one, seed)
             measured[-1].append(found)
-            results += _results(backend.name, one, found, seed, limit)
-            lines += _lines(backend.name, one, found)
+            results += _results(opened.name, one, found, seed, limit)
+            lines += _lines(opened.name, one, found)
     comparisons = [
         line
         for place in range(1, len(given))
@@ -140,8 +141,10 @@ def evaluate(
     return answered
 
 
-def _open(model: str | Model, dtype: Dtype, store: Store | None) -> Model:
-    return open_model(model, dtype=dtype, store=store) if isinstance(model, str) else model
+def _open(model: str | Model, dtype: Dtype, backend: BackendName, store: Store | None) -> Model:
+    if not isinstance(model, str):
+        return model
+    return open_model(model, dtype=dtype, backend=backend, store=store)
 
 
 def _measure(backend: Backend, judge: Backend | None, one: _Prepared, seed: int) -> Measured:
