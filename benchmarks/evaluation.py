@@ -6,9 +6,9 @@
 Needs lm-eval and LANGWRIGHT_TEST_DATA. MODEL (smollm2-135m-instruct of the store, unless one is
 named) is written once as a Hugging Face folder (into FOLDER, or a temporary one), which lm-eval
 reads in float32. Both see the first `limit` items of each task, or those behind `skip` others.
-lm-eval's time is that of its `loglikelihood`, loading and reading of data left out; ours is the whole
-of `lw.evaluate` on a model that is loaded. After four items that warm both, the rounds alternate; the
-ratio is that of medians, with those of single rounds and of the fastest.
+lm-eval's time is that of its `loglikelihood`, loading and reading of data left out; ours is that
+of `lw.evaluate` as a whole, on a model that is loaded. After four items that warm both, the rounds
+alternate; the ratio is that of medians, with those of single rounds and of the fastest.
 """
 
 from __future__ import annotations

@@ -172,6 +172,22 @@ def test_a_row_does_not_depend_on_its_neighbours_nor_on_threads(dtype: str) -> N
     assert torch.equal(together, torch.cat(alone))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_several_tokens_of_a_slot_are_read_as_one_after_the_other(dtype: str) -> None:
+    """What is foretold is checked so: bit for bit what single steps give."""
+    module, plain = held_as(dtype)
+    lengths = [5, 12, 0, 30]
+    ids, slots = [3, 4, 5, 6, 7, 8, 9], [3, 0, 0, 0, 1, 3, 3]
+    cache = filled(plain, lengths)
+    logits = DecodeStep(module, cache)(ids, slots)
+    alone = filled(plain, lengths)
+    step = DecodeStep(module, alone)
+    for row, one in enumerate(zip(ids, slots, strict=True)):
+        assert torch.equal(step([one[0]], [one[1]])[0], logits[row])
+    assert cache.lengths == alone.lengths
+    assert torch.equal(cache.k_LSKCD, alone.k_LSKCD)
+
+
 def test_a_thread_that_never_comes_is_not_waited_for() -> None:
     module = decoder()
     crew = Crew()
@@ -222,7 +238,8 @@ def test_what_they_cannot_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     module = decoder()
     adapters = Adapters(module)
     adapters.add("mine", LoRASettings(rank=2))
-    assert "LoRA" in str(why_not(module))
+    assert "adapters" in str(why_not(module))
+    assert why_not(module, adapters) is None  # whose rows somebody else computes
     hooked = decoder()
     hooked.layers[1].register_forward_hook(lambda *_: None)
     assert "layers.1" in str(why_not(hooked))

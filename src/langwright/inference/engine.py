@@ -57,7 +57,9 @@ class Engine:
             bundle.tokenizer.vocab_size,
             adapters,
             deterministic=self.settings.deterministic,
+            compiled=self.settings.compiled,
         )
+        self._decoding = decoding
         self._scheduler = Scheduler(decoding, self.settings, self._guesser(draft))
         self._turn, self._busy = Condition(), False
 
@@ -96,6 +98,12 @@ class Engine:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         raise Unsupported(f"'{self._name}' gives no embeddings.", remedy="Use an encoder.")
+
+    @property
+    def decodes_by(self) -> str:
+        """`compiled kernels`, or `torch` and why."""
+        reason = self._decoding.choose()
+        return "compiled kernels" if reason is None else f"torch: {reason}"
 
     def abort(self, request_id: str) -> None:
         for answer in self._scheduler.answers():

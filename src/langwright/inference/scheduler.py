@@ -61,6 +61,7 @@ class Scheduler:
         self._prompts = {one: kept for one, kept in self._prompts.items() if one.reason is None}
         if not self.answers():
             self._cache = None
+            self._decoding.release()
 
     def _admit(self) -> None:
         """Give free slots to those who wait."""

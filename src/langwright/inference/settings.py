@@ -17,7 +17,8 @@ class EngineSettings(Settings):
     megabytes, for later prompts that begin alike, and a hit changes no bit of an answer.
 
     `speculation`: `ngram` foretells tokens from what was said before, off where it does not pay;
-    it changes no answer. `deterministic`: an answer does not depend, bit for bit, on what else is
+    it changes no answer. `compiled`: decode by compiled kernels where they can run the model (see
+    `Engine.decodes_by`). `deterministic`: an answer does not depend, bit for bit, on what else is
     decoded with it.
     """
 
@@ -25,4 +26,5 @@ class EngineSettings(Settings):
     prefill_chunk: int = Field(default=64, ge=32, le=4096, multiple_of=32)
     prefix_cache_mb: int = Field(default=256, ge=0)
     speculation: Speculation = "ngram"
+    compiled: bool = True
     deterministic: bool = False

@@ -215,6 +215,14 @@ class Adapters:
             if name in self._parts(linear):
                 del self._parts(linear)[name]
 
+    def is_target(self, module: nn.Module) -> bool:
+        """Whether this is a matrix of the decoder that adapters hang on."""
+        return any(module is one for one in self._targets.values())
+
+    def modules(self) -> set[nn.Module]:
+        """All that hangs on the decoder beside its own parts."""
+        return {part for one in self._targets.values() for part in self._parts(one).modules()}
+
     def parameters(self, name: str) -> list[nn.Parameter]:
         """What is trained of it."""
         self._known(name)

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from langwright.inference.kernels.kinds import Kind
-from langwright.model import Decoder
+from langwright.model import Adapters, Decoder
 from langwright.model.attention import Attention
 from langwright.model.decoder import Block
+from langwright.model.lora import LoRAPart
 from langwright.model.mlp import FeedForward
 from langwright.model.norm import RMSNorm
 from langwright.model.quantised import Int4, Int8, QuantisedEmbedding, QuantisedLinear
@@ -73,8 +74,9 @@ def address(kind: Kind) -> int:
     return int(product(kind).address)
 
 
-def why_not(module: nn.Module) -> str | None:
-    """Why the kernels cannot run a model as it is now, in words for people; None when they can."""
+def why_not(module: nn.Module, adapters: Adapters | None = None) -> str | None:
+    """Why the kernels cannot run a model as it is now, in words for people; None when they can.
+    `adapters` are those on it whose rows somebody else computes."""
     if find_spec("numba") is None:
         return "Numba is not installed (pip install 'langwright[fast]')"
     if type(module) is not Decoder:
@@ -82,10 +84,18 @@ def why_not(module: nn.Module) -> str | None:
     shape = module.shape
     if shape.num_experts:
         return "its layers have experts"
-    for name, one in [*module.named_modules()][::-1]:  # adapters before what they hang on
+    apart = set() if adapters is None else adapters.modules()
+    if any(isinstance(one, LoRAPart) and one not in apart for one in module.modules()):
+        return "adapters hang on it"
+    if any(kind_of(one) is None for one in matrices(module)):
+        return "there is no kernel for the way its weights are held"
+    for name, one in module.named_modules():
+        if one in apart:
+            continue
         if type(one) not in _PARTS:
             return f"'{name}' is a {type(one).__name__}"
-        if any(getattr(one, hooks) for hooks in _HOOKS):
+        hooked = any(getattr(one, hooks) for hooks in _HOOKS)
+        if hooked and not (adapters is not None and adapters.is_target(one)):
             return f"somebody looks at '{name or 'the model'}' with a hook"
     tensors = [*module.parameters(), *module.buffers()]
     if any(one.device.type != "cpu" for one in tensors):
@@ -102,6 +112,4 @@ def why_not(module: nn.Module) -> str | None:
             return f"{name} is {width}, no multiple of {GROUP}"
     if shape.head_dim % 8:
         return f"head_dim is {shape.head_dim}, no multiple of 8"
-    if any(kind_of(one) is None for one in matrices(module)):
-        return "there is no kernel for the way its weights are held"
     return None

@@ -48,7 +48,7 @@ class DecodeStep:
         self._matrix(self._ends, table.HEAD, cast(Linear, module.lm_head), "lm_head")
         self._ends[table.LAST_NORM] = self._small.norm("norm")
         widest = max(shape.hidden_size, shape.intermediate_size, shape.num_heads * shape.head_dim)
-        rows = min(MAX_ROWS, len(cache.lengths))
+        rows = MAX_ROWS
         queries = (shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim
         self.num_threads = torch.get_num_threads()
         room = (cache.length + 8) // 8 * 8
@@ -76,11 +76,15 @@ class DecodeStep:
 
     @torch.inference_mode()
     def __call__(self, ids: Sequence[int], slots: Sequence[int]) -> Tensor:
-        """Append one token to each of some slots; the logits after it, [B, V] in float32."""
+        """Append one token to each of some slots, or as many as it is named; the logits after each,
+        [B, V] in float32."""
         module, cache = self._module, self._cache
         shape, num_rows = module.shape, len(ids)
-        assert len(slots) == len(set(slots)) == num_rows <= MAX_ROWS, "a slot takes one token"
-        places = [cache.lengths[slot] for slot in slots]
+        assert len(slots) == num_rows <= MAX_ROWS, "a token to a slot"
+        ends, places = {slot: cache.lengths[slot] for slot in slots}, list[int]()
+        for slot in slots:
+            places.append(ends[slot])
+            ends[slot] += 1
         assert max(places) < cache.length, "the engine admits no sequence longer than its slot"
         x = module.embed_tokens(torch.tensor(ids))
         if shape.scale_embeddings:
@@ -104,9 +108,9 @@ class DecodeStep:
             num_threads=self.num_threads,
             **self._buffers,
         )
-        self._crew.run(self._shape, work, self.num_threads)
-        for slot, place in zip(slots, places, strict=True):
-            cache.lengths[slot] = place + 1
+        self._crew.run(self._shape, work)
+        for slot, end in ends.items():
+            cache.lengths[slot] = end
         return logits
 
     def _layer_table(self) -> Any:

@@ -124,13 +124,19 @@ def finish(counters: int, phase: int) -> None:
     fetch_add(counters + phase * _LINE + 8, 1)
 
 
+@within
+def relax(spins: int) -> int:
+    """Wait for a moment; now and then others may have the core, for they may be waited for."""
+    if spins % 2048 == 2047:
+        let_others()
+    else:
+        pause()
+    return spins + 1
+
+
 @part
 def wait(counters: int, phase: int, count: int) -> None:
     """Until `count` pieces of this phase are finished."""
     spins = 0
     while load(counters + phase * _LINE + 8) < count:
-        spins += 1
-        if spins % 2048 == 0:
-            let_others()
-        else:
-            pause()
+        spins = relax(spins)

@@ -8,10 +8,9 @@ from typing import Any
 from langwright.inference.kernels.disk import kept_on_disk
 from langwright.inference.kernels.jit import cgutils, intrinsic, ir, numba, types
 from langwright.inference.kernels.kinds import Kind
+from langwright.inference.kernels.llvm import Code, Value
 from langwright.inference.kernels.tiles import (
-    Code,
     Tile,
-    Value,
     float_tile,
     group_tile,
     nibble_tile,

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from langwright.inference.kernels.jit import fused, part
+from langwright.inference.kernels.llvm import GROUP
 from langwright.inference.kernels.machine import bits, floats, from_bits, halves, shorts
-from langwright.inference.kernels.tiles import GROUP, largest_of, most_of, squares_of, sum_of
+from langwright.inference.kernels.vectors import largest_of, most_of, squares_of, sum_of
 
 f32 = np.float32
 _ONE, _TWO, _HALF = f32(1.0), f32(2.0), f32(0.5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from langwright.inference.kernels.attention import attend, keep
 from langwright.inference.kernels.jit import part, within
 from langwright.inference.kernels.machine import claim, finish, wait, words
 from langwright.inference.kernels.products import multiplied_at
@@ -18,13 +19,8 @@ from langwright.inference.kernels.rows import (
     capped,
     copied,
     multiplied,
-    narrowed,
     normed,
-    rms_normed,
-    rotated,
     rounded,
-    scaled,
-    softmax,
 )
 from langwright.inference.kernels.table import (
     BIAS,
@@ -34,8 +30,6 @@ from langwright.inference.kernels.table import (
     HEAD,
     HELD,
     INPUT_NORM,
-    K_NORM,
-    KEYS,
     LAST_NORM,
     MLP_NORM,
     OUT,
@@ -43,61 +37,18 @@ from langwright.inference.kernels.table import (
     POST_ATTENTION,
     POST_MLP,
     PRODUCT,
-    Q_NORM,
     SCALES,
     TILE,
-    TURNS,
     UP,
-    VALUES,
     WEIGHTS,
     WHOLE,
-    WINDOW,
     K,
     Q,
     V,
 )
-from langwright.inference.kernels.tiles import mix_tile, score_tile
 
 _PIECES = 8
 """Pieces that a thread gets of a large phase: enough that none waits long for the last."""
-_KEYS = 4
-
-_scores, _scores_brief = score_tile(_KEYS, False), score_tile(_KEYS, True)
-_score, _score_brief = score_tile(1, False), score_tile(1, True)
-_mixes, _mixes_brief = mix_tile(4, False), mix_tile(4, True)
-_mix, _mix_brief = mix_tile(1, False), mix_tile(1, True)
-
-
-@part
-def look(brief: bool, query: int, keys: int, count: int, head_dim: int, out: int) -> None:
-    """The products of a query with `count` keys, float32 or `brief` bfloat16."""
-    whole, row = count // _KEYS * _KEYS, head_dim * (2 if brief else 4)
-    if brief:
-        for t in range(0, whole, _KEYS):
-            _scores_brief(query, keys + t * row, head_dim, out + 4 * t)
-        for t in range(whole, count):
-            _score_brief(query, keys + t * row, head_dim, out + 4 * t)
-    else:
-        for t in range(0, whole, _KEYS):
-            _scores(query, keys + t * row, head_dim, out + 4 * t)
-        for t in range(whole, count):
-            _score(query, keys + t * row, head_dim, out + 4 * t)
-
-
-@part
-def mix(brief: bool, weights: int, values: int, count: int, head_dim: int, out: int) -> None:
-    """The sum of `count` values, each with its weight."""
-    whole = head_dim // 32 * 32
-    if brief:
-        for d in range(0, whole, 32):
-            _mixes_brief(weights, values + 2 * d, count, head_dim, out + 4 * d)
-        for d in range(whole, head_dim, 8):
-            _mix_brief(weights, values + 2 * d, count, head_dim, out + 4 * d)
-    else:
-        for d in range(0, whole, 32):
-            _mixes(weights, values + 4 * d, count, head_dim, out + 4 * d)
-        for d in range(whole, head_dim, 8):
-            _mix(weights, values + 4 * d, count, head_dim, out + 4 * d)
 
 
 @within
@@ -125,49 +76,6 @@ def multiply(
     if at[BIAS]:
         for b in range(work.num_rows):
             added(out + b * out_stride + 4 * first, at[BIAS] + 4 * first, last - first)
-
-
-@within
-def attend(shape: Any, work: Any, table: int, b: int, head: int, thread: int) -> None:
-    """What the queries of one kv head of a row see; the row's key and value are kept first."""
-    at, dim = words(table), shape.head_dim
-    group = shape.heads // shape.kv_heads
-    slot, place = words(work.places)[2 * b], words(work.places)[2 * b + 1]
-    row = work.qkv + 4 * b * (shape.heads + 2 * shape.kv_heads) * dim
-    query = row + 4 * head * group * dim
-    key = row + 4 * (shape.heads + head) * dim
-    value = key + 4 * shape.kv_heads * dim
-    if shape.qk_norm:
-        rms_normed(shape.norm_eps, key, at[K_NORM], key, dim)
-        for g in range(group):
-            q = query + 4 * g * dim
-            rms_normed(shape.norm_eps, q, at[Q_NORM], q, dim)
-    if at[TURNS]:
-        turn = at[TURNS] + 4 * place * dim
-        rotated(key, turn, dim)
-        for g in range(group):
-            rotated(query + 4 * g * dim, turn, dim)
-    size = 2 if work.brief else 4
-    start = (slot * shape.kv_heads + head) * work.length * dim * size
-    keys, values = at[KEYS] + start, at[VALUES] + start
-    if work.brief:
-        narrowed(key, keys + place * dim * size, dim)
-        narrowed(value, values + place * dim * size, dim)
-    else:
-        copied(key, keys + place * dim * size, dim)
-        copied(value, values + place * dim * size, dim)
-    first = max(0, place + 1 - at[WINDOW]) if at[WINDOW] else 0
-    count = place + 1 - first
-    room = (work.length + 8) // 8 * 8
-    for g in range(group):
-        scores = work.scores + 4 * thread * room
-        q = query + 4 * g * dim
-        scaled(q, shape.attention_scale, dim)
-        look(work.brief, q, keys + first * dim * size, count, dim, scores)
-        total = softmax(scores, count)
-        out = work.floats + b * work.stride + 4 * (head * group + g) * dim
-        mix(work.brief, scores, values + first * dim * size, count, dim, out)
-        scaled(out, 1.0 / total, dim)
 
 
 @part
@@ -301,6 +209,15 @@ def run(shape: Any, work: Any, thread: int) -> None:
         )
         phase = qkv_product(shape, work, table, phase)
         count = work.num_rows * shape.kv_heads
+        # All first, for rows may be of one slot, where a later one sees the earlier.
+        while True:
+            c = claim(work.counters, phase)
+            if c >= count:
+                break
+            keep(shape, work, table, c // shape.kv_heads, c % shape.kv_heads)
+            finish(work.counters, phase)
+        wait(work.counters, phase, count)
+        phase += 1
         while True:
             c = claim(work.counters, phase)
             if c >= count:

@@ -25,5 +25,5 @@ HEAD, LAST_NORM = 0, 7
 """Of what follows the layers."""
 END_COLUMNS = 8
 
-PHASES, END_PHASES = 11, 2
+PHASES, END_PHASES = 12, 2
 """Phases of a layer, at most, and of what follows the layers."""

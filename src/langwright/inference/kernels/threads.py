@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
 
 import numpy as np
 
 from langwright.inference.kernels.kinds import Shape, Work
 
-_OPEN = 0
-"""The place of the gate that says whether a step is running."""
-
 
 class Crew:
     """Runs a step on several threads, one step at a time.
 
-    A worker that wakes up late finds the gate shut and goes back to sleep: nobody waits for it.
+    Each step has a number, and the gate shows that of the step that is running. A worker that wakes
+    up late finds another number or none and goes back to sleep: nobody waits for it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gate = np.zeros(24, np.int64)
+        self._gate = np.zeros(16, np.int64)  # two numbers, on cache lines of their own
         self.bells: list[threading.Semaphore] = []
-        self._args: tuple[Any, ...] = ()
+        self._current: tuple[Shape, Work, int] | None = None
+        self._count = 0
 
-    def run(self, shape: Shape, work: Work, num_threads: int) -> None:
+    def run(self, shape: Shape, work: Work) -> None:
+        """Returns when the step is finished, and no worker has to do with it any more."""
         from langwright.inference.kernels.compiled import run_step
 
         with self._lock:
-            while len(self.bells) < num_threads - 1:
+            while len(self.bells) < work.num_threads - 1:
                 self.hire()
-            self._args = shape, work
-            self._gate[_OPEN] = 1
-            for bell in self.bells[: num_threads - 1]:
+            self._count += 1
+            self._current = shape, work, self._count
+            self._gate[0] = self._count
+            for bell in self.bells[: work.num_threads - 1]:
                 bell.release()
-            run_step(shape, work, self._gate.ctypes.data, 0)
+            run_step(shape, work, self._gate.ctypes.data, self._count, 0)
 
     def hire(self) -> None:
         """One more worker, who waits for its bell."""
@@ -51,7 +51,11 @@ class Crew:
 
         while True:
             bell.acquire()
-            run_step(*self._args, self._gate.ctypes.data, number)
+            assert self._current is not None, "a bell is rung for a step"
+            shape, work, count = self._current
+            # It may be another step than the one that it was called for, with fewer threads.
+            if number < work.num_threads:
+                run_step(shape, work, self._gate.ctypes.data, count, number)
 
 
 CREW = Crew()

@@ -11,146 +11,31 @@ scale (float32), then the sums of each group (float32).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from langwright.inference.kernels.jit import cgutils, intrinsic, ir, types
-
-Value = Any
-Builder = Any
-LANES = 8
-GROUP = 32
-AHEAD, GROUPS_AHEAD, NIBBLES_AHEAD = 4096, 512, 1024
-"""Bytes from what is multiplied to what is fetched, of those that lie behind each other."""
-F32, HALF = ir.FloatType(), ir.HalfType()
-I8, I16, I32, I64 = (ir.IntType(size) for size in (8, 16, 32, 64))
-FLOATS = ir.VectorType(F32, LANES)
-INTS = ir.VectorType(I32, LANES)
-SHORTS = ir.VectorType(I16, 2 * LANES)
-
-
-class Code:
-    """A builder with the few operations that the tiles are made of."""
-
-    def __init__(self, builder: Builder) -> None:
-        self.b = builder
-
-    def at(self, address: Value, kind: ir.Type) -> Value:
-        """The value of this type at an address."""
-        loaded = self.b.load(self.b.inttoptr(address, kind.as_pointer()))
-        loaded.align = 1
-        return loaded
-
-    def put(self, value: Value, address: Value) -> None:
-        self.b.store(value, self.b.inttoptr(address, value.type.as_pointer())).align = 1
-
-    def add(self, *numbers: Value | int) -> Value:
-        total = self.word(numbers[0])
-        for one in numbers[1:]:
-            total = self.b.add(total, self.word(one))
-        return total
-
-    def mul(self, first: Value, second: Value | int) -> Value:
-        return self.b.mul(first, self.word(second))
-
-    @staticmethod
-    def word(number: Value | int) -> Value:
-        return I64(number) if isinstance(number, int) else number
-
-    def shuffle(self, first: Value, second: Value | None, places: Sequence[int]) -> Value:
-        other = ir.Constant(first.type, ir.Undefined) if second is None else second
-        mask = ir.Constant(ir.VectorType(I32, len(places)), [I32(one) for one in places])
-        return self.b.shuffle_vector(first, other, mask)
-
-    def splat(self, value: Value, count: int) -> Value:
-        vector = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
-        return self.shuffle(self.b.insert_element(vector, value, I32(0)), None, [0] * count)
-
-    def lane(self, vector: Value, place: int) -> Value:
-        """One lane of a vector, in all lanes."""
-        return self.shuffle(vector, None, [place] * LANES)
-
-    def constant(self, kind: ir.Type, value: int | float) -> Value:
-        return ir.Constant(kind, [value] * kind.count)
-
-    def call(self, name: str, *args: Value) -> Value:
-        kind = ir.FunctionType(args[0].type, [one.type for one in args])
-        return self.b.call(cgutils.get_or_insert_function(self.b.module, kind, name), args)
-
-    def fma(self, first: Value, second: Value, third: Value) -> Value:
-        return self.call(f"llvm.fma.v{LANES}f32", first, second, third)
-
-    def prefetch(self, address: Value) -> None:
-        """Ask for a cache line that is read soon: rows are too short for the machine to guess."""
-        place = self.b.inttoptr(address, I8.as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
-        called = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
-        self.b.call(called, [place, I32(0), I32(3), I32(1)])
-
-    def pairs(self, first: Value, second: Value) -> Value:
-        """The products of 16-bit numbers, added in pairs: `pmaddwd` of x86."""
-        wide = ir.VectorType(I32, first.type.count)
-        products = self.b.mul(self.b.sext(first, wide), self.b.sext(second, wide))
-        even = self.shuffle(products, None, range(0, wide.count, 2))
-        odd = self.shuffle(products, None, range(1, wide.count, 2))
-        return self.b.add(even, odd)
-
-    def total(self, vector: Value) -> Value:
-        """The sum of the lanes, halves first."""
-        count = vector.type.count
-        while count > 1:
-            count //= 2
-            low = self.shuffle(vector, None, range(count))
-            high = self.shuffle(vector, None, range(count, 2 * count))
-            vector = self.b.fadd(low, high)
-        return self.b.extract_element(vector, I32(0))
-
-    def widened(self, halves: Value) -> Value:
-        """bfloat16 bits as float32."""
-        wide = ir.VectorType(I32, halves.type.count)
-        moved = self.b.shl(self.b.zext(halves, wide), self.constant(wide, 16))
-        return self.b.bitcast(moved, ir.VectorType(F32, halves.type.count))
-
-    def loop(
-        self,
-        count: Value,
-        values: Sequence[Value],
-        body: Callable[[Value, list[Value]], Sequence[Value]],
-    ) -> list[Value]:
-        """Do `body` `count` times, at least once, with the values that it gave before."""
-        before, inside = self.b.block, self.b.append_basic_block("loop")
-        self.b.branch(inside)
-        self.b.position_at_end(inside)
-        number = self.b.phi(I64)
-        number.add_incoming(I64(0), before)
-        phis = [self.b.phi(one.type) for one in values]
-        for phi, one in zip(phis, values, strict=True):
-            phi.add_incoming(one, before)
-        found = body(number, phis)
-        following = self.b.add(number, I64(1))
-        end = self.b.block
-        number.add_incoming(following, end)
-        for phi, one in zip(phis, found, strict=True):
-            phi.add_incoming(one, end)
-        behind = self.b.append_basic_block("behind")
-        self.b.cbranch(self.b.icmp_signed("<", following, count), inside, behind)
-        self.b.position_at_end(behind)
-        return list(found)
-
+from langwright.inference.kernels.jit import ir
+from langwright.inference.kernels.llvm import (
+    AHEAD,
+    F32,
+    FLOATS,
+    GROUP,
+    GROUPS_AHEAD,
+    HALF,
+    I8,
+    I16,
+    I32,
+    I64,
+    INTS,
+    LANES,
+    NIBBLES_AHEAD,
+    SHORTS,
+    Code,
+    Value,
+)
 
 Tile = Callable[..., None]
 """Writes the code of one tile: from `Code`, weights, scales, held rows, half a tile of outputs, K,
 the first output, the activations, the bytes between two of them, and the same of the results."""
-
-
-def _code(write: Callable[..., None]) -> Any:
-    """What Numba calls to write a kernel that returns nothing."""
-
-    def code(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
-        write(Code(builder), *args)
-        return context.get_dummy_value()
-
-    return code
 
 
 def float_tile(num_rows: int, num_x: int, brief: bool) -> Tile:
@@ -330,92 +215,3 @@ def nibble_tile(num_x: int) -> Tile:
             c.put(c.b.fmul(one, x_scale), place)
 
     return write
-
-
-def score_tile(num_keys: int, brief: bool) -> Any:
-    """The products of one query with some keys [C, D], each `size` bytes behind the last."""
-    size = 2 if brief else 4
-    held = ir.VectorType(I16, LANES) if brief else FLOATS
-
-    def write(c: Code, query: Value, keys: Value, width: Value, out: Value) -> None:
-        def body(number: Value, sums: list[Value]) -> list[Value]:
-            at = c.mul(number, LANES)
-            q = c.at(c.add(query, c.mul(at, 4)), FLOATS)
-            found = []
-            for i, one in enumerate(sums):
-                k = c.at(c.add(keys, c.mul(c.add(at, c.mul(width, i)), size)), held)
-                found.append(c.fma(q, c.widened(k) if brief else k, one))
-            return found
-
-        zeros = [c.constant(FLOATS, 0.0)] * num_keys
-        for i, one in enumerate(c.loop(c.b.sdiv(width, I64(LANES)), zeros, body)):
-            c.put(c.total(one), c.add(out, 4 * i))
-
-    @intrinsic
-    def tile(typing: Any, query: Any, keys: Any, width: Any, out: Any) -> Any:
-        return types.void(*[types.int64] * 4), _code(write)
-
-    return tile
-
-
-def mix_tile(num_vectors: int, brief: bool) -> Any:
-    """The sum of values [C, D], each with its weight: `num_vectors` times 8 of the D."""
-    size = 2 if brief else 4
-    held = ir.VectorType(I16, LANES) if brief else FLOATS
-
-    def write(
-        c: Code, weights: Value, values: Value, count: Value, width: Value, out: Value
-    ) -> None:
-        def body(number: Value, sums: list[Value]) -> list[Value]:
-            weight = c.splat(c.at(c.add(weights, c.mul(number, 4)), F32), LANES)
-            row = c.add(values, c.mul(c.mul(number, width), size))
-            found = []
-            for i, one in enumerate(sums):
-                v = c.at(c.add(row, i * LANES * size), held)
-                found.append(c.fma(weight, c.widened(v) if brief else v, one))
-            return found
-
-        zeros = [c.constant(FLOATS, 0.0)] * num_vectors
-        for i, one in enumerate(c.loop(count, zeros, body)):
-            c.put(one, c.add(out, 4 * LANES * i))
-
-    @intrinsic
-    def tile(typing: Any, weights: Any, values: Any, count: Any, width: Any, out: Any) -> Any:
-        return types.void(*[types.int64] * 5), _code(write)
-
-    return tile
-
-
-def _reduction(start: float, write: Callable[[Code, Value, Value], Value], last: str) -> Any:
-    @intrinsic
-    def reduce(typing: Any, address: Any, count: Any) -> Any:
-        def code(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
-            c = Code(builder)
-
-            def body(number: Value, found: list[Value]) -> list[Value]:
-                x = c.at(c.add(args[0], c.mul(number, 4 * LANES)), FLOATS)
-                return [write(c, x, found[0])]
-
-            whole = c.b.sdiv(args[1], I64(LANES))
-            (found,) = c.loop(whole, [c.constant(FLOATS, start)], body)
-            if last == "sum":
-                return c.total(found)
-            most = [c.b.extract_element(found, I32(i)) for i in range(LANES)]
-            while len(most) > 1:
-                most = [c.call("llvm.maxnum.f32", *most[i : i + 2]) for i in range(0, len(most), 2)]
-            return most[0]
-
-        return types.float32(types.int64, types.int64), code
-
-    return reduce
-
-
-_MAX = f"llvm.maxnum.v{LANES}f32"
-sum_of = _reduction(0.0, lambda c, x, found: c.b.fadd(found, x), "sum")
-"""The sum of `count` numbers, a multiple of 8."""
-squares_of = _reduction(0.0, lambda c, x, found: c.fma(x, x, found), "sum")
-most_of = _reduction(float("-inf"), lambda c, x, found: c.call(_MAX, found, x), "max")
-largest_of = _reduction(
-    0.0, lambda c, x, found: c.call(_MAX, found, c.call(f"llvm.fabs.v{LANES}f32", x)), "max"
-)
-"""The largest without its sign."""
