@@ -2,12 +2,12 @@
 
     python benchmarks/decode_peers.py MODEL.gguf --dtype auto --rounds 3
 
-Prompts are random words, answers of a fixed length at temperature 1. Each contender has a process of
-its own, one at a time, in rounds that go round all of them; figures are medians with the least and the
-most. OpenVINO GenAI is taken from the Python of the virtual environment that `LANGWRIGHT_PEERS` names
-(`pip install openvino-genai`), or from this one; what is missing is a row that says so. It holds the
-weights of the file in its own way; transformers holds them in float32 and compiles a step with a static
-cache, whose compiling is not counted.
+Prompts are random words, answers of a fixed length at temperature 1. Each contender has a process
+of its own, one at a time, in rounds that go round all of them; figures are medians with the least
+and the most. OpenVINO GenAI is taken from the virtual environment that `LANGWRIGHT_PEERS` names
+(`pip install openvino-genai`), or from this Python; what is missing is a row that says so. It holds
+the file's weights in its own way; transformers holds them in float32 and compiles a step with a
+static cache, whose compiling is not counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-WORDS = ["the", "of", "and", "to", "in", "is", "was", "for", "on", "that", "by", "with", "from", "at", "his", "it", "an", "as", "are", "this", "be", "which", "were", "had", "has", "but", "not", "have", "their", "one", "also", "its", "new", "first", "two", "after", "he", "her", "they", "who", "been", "other", "when", "time", "during", "there", "into", "all", "she", "would", "more", "year", "over", "some", "only", "can", "most", "between", "years", "about", "made", "up", "later", "city", "world"]  # fmt: skip
+TEXT = """
+the of and to in is was for on that by with from at his it an as are this be which were
+had has but not have their one also its new first two after he her they who been other
+when time during there into all she would more year over some only can most between
+years about made up later city world
+"""
+WORDS = TEXT.split()
 
 Figures = dict[str, Any]
 
