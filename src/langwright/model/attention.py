@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
 from langwright.model.cache import KeysInSight
+from langwright.model.linear import Linear
 from langwright.model.norm import RMSNorm
 from langwright.model.rotary import rotate
 
@@ -91,10 +92,10 @@ class Attention(nn.Module):
         query, key = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
         self.scale, self.window = shape.attention_scale, shape.window(layer)
         self.rotates = shape.positions == "rotary" and layer not in shape.unrotated_layers
-        self.q_proj = nn.Linear(shape.hidden_size, query, bias=shape.qkv_bias)
-        self.k_proj = nn.Linear(shape.hidden_size, key, bias=shape.qkv_bias)
-        self.v_proj = nn.Linear(shape.hidden_size, key, bias=shape.qkv_bias)
-        self.o_proj = nn.Linear(query, shape.hidden_size, bias=shape.output_bias)
+        self.q_proj = Linear(shape.hidden_size, query, bias=shape.qkv_bias)
+        self.k_proj = Linear(shape.hidden_size, key, bias=shape.qkv_bias)
+        self.v_proj = Linear(shape.hidden_size, key, bias=shape.qkv_bias)
+        self.o_proj = Linear(query, shape.hidden_size, bias=shape.output_bias)
         norm = (shape.head_dim, shape.norm_eps, shape.norm_offset)
         self.q_norm = RMSNorm(*norm) if shape.qk_norm else None
         self.k_norm = RMSNorm(*norm) if shape.qk_norm else None

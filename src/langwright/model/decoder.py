@@ -11,6 +11,7 @@ from langwright.model.architecture import Architecture
 from langwright.model.attention import Attention
 from langwright.model.cache import KeysInSight
 from langwright.model.experts import Experts
+from langwright.model.linear import Linear
 from langwright.model.mlp import FeedForward
 from langwright.model.norm import norm_of
 from langwright.model.rotary import Rotary
@@ -63,7 +64,7 @@ class Decoder(nn.Module):
         if shape.positions == "learned":
             self.embed_positions = nn.Embedding(shape.context_length, shape.hidden_size)
         self.norm = norm_of(shape)
-        self.lm_head = nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
+        self.lm_head = Linear(shape.hidden_size, shape.vocab_size, bias=False)
         if shape.tie_embeddings:
             self.lm_head.weight = self.embed_tokens.weight
         if not self.embed_tokens.weight.is_meta:  # what is built without values gets them later

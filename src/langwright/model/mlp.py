@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
+from langwright.model.linear import Linear
 
 ACTIVATIONS = {
     "silu": F.silu,
@@ -22,9 +23,9 @@ class FeedForward(nn.Module):
         super().__init__()
         width, inner, bias = shape.hidden_size, size or shape.intermediate_size, shape.mlp_bias
         self.act = ACTIVATIONS[shape.activation]
-        self.gate_proj = nn.Linear(width, inner, bias=bias) if shape.gated else None
-        self.up_proj = nn.Linear(width, inner, bias=bias)
-        self.down_proj = nn.Linear(inner, width, bias=bias)
+        self.gate_proj = Linear(width, inner, bias=bias) if shape.gated else None
+        self.up_proj = Linear(width, inner, bias=bias)
+        self.down_proj = Linear(inner, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.gate_proj is None:

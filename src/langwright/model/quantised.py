@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from langwright.backend import Dtype
 from langwright.errors import BadInput, Unsupported, suggest
+from langwright.model import linear
 from langwright.model.blocks import BLOCK, Q4_0, Q8_0, Blocks
 from langwright.model.torch_kernels import (
     FEW_ROWS,
@@ -77,7 +78,7 @@ class Matrix(nn.Module):
         if found is None:
             step = max(1, _STRETCH // self.shape[1])
             parts = [
-                F.linear(x_RK, self.rows(at, min(at + step, self.shape[0])).to(x.dtype))
+                linear.product(x_RK, self.rows(at, min(at + step, self.shape[0])))
                 for at in range(0, self.shape[0], step)
             ]
             found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)

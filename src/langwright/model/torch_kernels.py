@@ -88,5 +88,14 @@ def has_int8() -> bool:
     return _near(found, x @ (quants.float() * scales[:, None]).T)
 
 
+@cache
+def has_bfloat16() -> bool:
+    """Whether the CPU has instructions for products in bfloat16; without, torch's are slow."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):
+        return True
+
+
 def _near(found: Tensor, expected: Tensor) -> bool:
     return bool((found.float() - expected).abs().max() < 0.02 * expected.abs().max())

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from langwright.inference.kernels.kinds import Kind
-from langwright.model import Adapters, Decoder
+from langwright.model import Adapters, Decoder, linear
 from langwright.model.attention import Attention
 from langwright.model.decoder import Block
 from langwright.model.lora import LoRAPart
@@ -22,7 +22,7 @@ GROUP = 32
 ACTIVATIONS = ("silu", "gelu_tanh", "relu2")
 _PARTS = (
     Decoder, Block, Attention, FeedForward, RMSNorm, Rotary, Int4, Int8, QuantisedLinear,
-    QuantisedEmbedding, nn.Linear, nn.Embedding, nn.LayerNorm, nn.ModuleList,
+    QuantisedEmbedding, linear.Linear, nn.Linear, nn.Embedding, nn.LayerNorm, nn.ModuleList,
 )  # fmt: skip
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 Linear = nn.Linear | QuantisedLinear
