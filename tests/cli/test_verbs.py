@@ -291,6 +291,7 @@ def test_embed(langwright: Run, small_encoder: Path) -> None:
     assert (failed.returncode, "truncate" in failed.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_another_back_end(langwright: Run) -> None:
     words = ("next-tokens", "tiny", "the", "-k", "3", "--json")
     own, other = (

@@ -14,6 +14,7 @@ from langwright.errors import BadInput
 from langwright.inference import Engine
 from langwright.model import ModelBundle
 from langwright.model.gguf_write import save_gguf
+from langwright.providers.bench import _row
 from langwright.providers.contender import Contender, Order, Told, _gaps, _steady, measure
 
 
@@ -25,7 +26,7 @@ def test_own_and_llama_cpp_side_by_side(
     path = tmp_path / "tiny.gguf"
     save_gguf(path, make_model(3, hidden_size=64, context_length=64))
     found = lw.bench([str(path), "nothing"], backend=["own", "llama.cpp"], concurrency=[1, 2],
-                     prompt_tokens=12, tokens=8, rounds=2)  # fmt: skip
+                     prompt_tokens=12, tokens=8, rounds=1)  # fmt: skip
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["machine"]["cores"] >= 1
     own, other, *missing = found["results"]
@@ -66,6 +67,20 @@ def test_the_steady_rate_counts_only_while_all_are_answered() -> None:
     assert _steady([a, b]) == pytest.approx(5 / 2)
     assert _steady([a, Told([6, 7], [1, 1])]) is None
     assert _gaps(Told([1, 3], [1, 2])) == [1, 1]
+
+
+def test_rounds_become_their_median_with_the_least_and_the_most() -> None:
+    rounds = [
+        {"load_s": value, "concurrent": [{"concurrency": 4, "decode_tokens_per_s": rate}]}
+        for value, rate in ((3.0, None), (1.0, 8.0), (2.0, 9.0))
+    ]
+    row = _row(rounds)
+    assert row["load_s"] == {"median": 2.0, "min": 1.0, "max": 3.0}
+    (part,) = row["concurrent"]
+    assert part == {
+        "concurrency": 4,
+        "decode_tokens_per_s": {"median": 8.5, "min": 8.0, "max": 9.0},
+    }
 
 
 def test_sizes_that_are_none_are_refused() -> None:
