@@ -12,7 +12,8 @@ import torch
 
 from langwright.backend import Event, Request, Sampling
 from langwright.errors import BadInput, NotFound
-from langwright.inference import Engine, EngineSettings
+from langwright.inference import Engine, EngineSettings, decoding
+from langwright.inference.prefix_cache import PrefixCache
 from langwright.model import Adapters, LoRASettings, ModelBundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -219,6 +220,46 @@ def test_an_abort_ends_all_answers_of_a_request(make_model: Make) -> None:
     assert [event.finish_reason for event in events if event.finish_reason] == ["abort"] * 6
 
 
+def test_an_abort_is_seen_wherever_a_request_is_at_the_time(
+    make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the queue and its slot, as another thread may find it."""
+    model = Engine(make_model(10, **LONG))
+    fill = PrefixCache.fill
+
+    def aborted_meanwhile(self: PrefixCache, *given: Any) -> int:
+        model.abort("x")
+        return fill(self, *given)
+
+    monkeypatch.setattr(PrefixCache, "fill", aborted_meanwhile)
+    requests = [
+        Request(token_ids=some_ids(40, 1), max_tokens=50, min_tokens=50, n=3, id="x"),
+        Request(token_ids=[1, 2], max_tokens=5, min_tokens=5, id="y"),
+    ]
+    ends = {
+        (event.request_id, event.index): event.finish_reason
+        for event in model.generate(requests)
+        if event.finish_reason
+    }
+    assert ends == {("x", 0): "abort", ("x", 1): "abort", ("x", 2): "abort", ("y", 0): "length"}
+
+
+def test_weights_that_change_are_read_anew(make_model: Make) -> None:
+    """What other weights have left of a prompt is of no use: the module may be in training."""
+    bundle = make_model(5, **LONG)
+    model = Engine(bundle, settings=EngineSettings(prefill_chunk=32))
+    asked = {"token_ids": some_ids(150, 2), "max_tokens": 12, "logprobs": 0, "sampling": GREEDY}
+    before = answer(model, **asked)
+    assert answer(model, **asked)[-1].usage != before[-1].usage  # a hit
+    with torch.no_grad():
+        bundle.module.layers[0].mlp.up_proj.weight.mul_(1.5)
+    after = answer(model, **asked)
+    fresh = answer(Engine(bundle, settings=EngineSettings(prefill_chunk=32)), **asked)
+    assert [event.logprobs for event in after] == [event.logprobs for event in fresh]
+    assert after[-1].usage == fresh[-1].usage
+    assert [event.logprobs for event in after] != [event.logprobs for event in before]
+
+
 def test_logprobs_are_the_models_own_and_the_draws(make_model: Make) -> None:
     bundle = make_model(11)
     prompt = some_ids(12, 1)
@@ -245,7 +286,12 @@ def test_logprobs_are_the_models_own_and_the_draws(make_model: Make) -> None:
     ] * 3
 
 
-def test_adapters_answer_side_by_side_as_each_alone(make_model: Make) -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_adapters_answer_side_by_side_as_each_alone(
+    make_model: Make, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    """With kernels too, which run the rows of the bare model among them."""
+    monkeypatch.setattr(decoding, "WORTH_COMPILING", 0 if compiled else 2**40)
     bundle = make_model(12, **LONG)
     adapters = Adapters(bundle.module)
     for seed, name in enumerate(("one", "two")):
@@ -257,6 +303,7 @@ def test_adapters_answer_side_by_side_as_each_alone(make_model: Make) -> None:
     prompt = some_ids(100, 1)
     model = Engine(bundle, adapters=adapters, settings=EngineSettings(prefill_chunk=32))
     assert model.capabilities().adapters == ("one", "two")
+    assert (model.decodes_by == "compiled kernels") == compiled
     alone = {}
     for name in (None, "one", "two"):
         with adapters.use(name), torch.inference_mode():
@@ -276,7 +323,7 @@ def test_adapters_answer_side_by_side_as_each_alone(make_model: Make) -> None:
             adapter=name,
             id=str(name),
         )
-        for name in (None, "one", "two")
+        for name in ("one", None, "two")
     ]
     for _ in range(2):
         events = list(model.generate(requests))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gguf import GGMLQuantizationType, quants
@@ -24,6 +25,8 @@ from langwright.model.blocks import Q8_0, Blocks
 from langwright.model.quantised import Matrix, held, of_blocks
 
 pytest.importorskip("numba")
+
+from langwright.inference.kernels.compiled import run_step
 
 SIZES: dict[str, Any] = {
     "vocab_size": 101,
@@ -197,6 +200,28 @@ def test_a_thread_that_never_comes_is_not_waited_for() -> None:
     step.num_threads = 4
     assert torch.equal(step([1], [0]), expected[0])
     assert len(crew.bells) == 3
+
+
+def test_a_worker_who_comes_late_leaves_another_step_alone() -> None:
+    """Called for step 7, awake when step 8 is running: what step 7 was about is gone."""
+    module = decoder()
+    step = DecodeStep(module, filled(module, [5]))
+    kept: list[Any] = []
+
+    class Listening(Crew):
+        def run(self, shape: Any, work: Any) -> None:
+            kept.append((shape, work))
+            super().run(shape, work)
+
+    step._crew = Listening()
+    step([1], [0])
+    assert step._counters.any()
+    (shape, work), gate = kept[0], np.zeros(16, np.int64)
+    gate[0] = 8
+    step._counters[:] = 0  # as if all of it had yet to be done
+    run_step(shape, work, gate.ctypes.data, 7, 1)
+    assert not step._counters.any()
+    assert gate.tolist() == [8] + [0] * 15
 
 
 def test_two_steps_at_the_same_time() -> None:

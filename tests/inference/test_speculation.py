@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from langwright.backend import Constraint, Request, Sampling
-from langwright.errors import BadInput
-from langwright.inference import Engine, EngineSettings
+from langwright.errors import BadInput, Unsupported
+from langwright.inference import Engine, EngineSettings, decoding
 from langwright.inference.answer import Answer
 from langwright.inference.sampler import Sampler
 from langwright.inference.speculation import Lookup, Payoff
@@ -23,6 +23,7 @@ Make = Callable[..., ModelBundle]
 @pytest.fixture(autouse=True)
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small models gain nothing by speculation: try it all the same."""
+    monkeypatch.setattr(decoding, "WORTH_COMPILING", 0)
     monkeypatch.setattr(Payoff, "worth_trying", lambda self, live: live <= 4)
     monkeypatch.setattr(Payoff, "checked", lambda *_: None)
 
@@ -34,14 +35,13 @@ def engines(
     plain = Engine(bundle, settings=EngineSettings(speculation="off"))
     guessing = Engine(bundle, draft=draft)
     checked: list[int] = []
-    decoding = guessing._scheduler._decoding
-    check = decoding.check
+    go_on = guessing._decoding.go_on
 
     def counted(cache: Any, slots: Any, ids: Sequence[Sequence[int]], adapters: Any) -> Any:
-        checked.extend(map(len, ids))
-        return check(cache, slots, ids, adapters)
+        checked.extend(len(row) for row in ids if len(row) > 1)
+        return go_on(cache, slots, ids, adapters)
 
-    decoding.check = counted  # type: ignore[method-assign]
+    guessing._decoding.go_on = counted  # type: ignore[method-assign]
     return plain, guessing, checked
 
 
@@ -123,6 +123,17 @@ def test_lookup_tells_what_followed_the_last_time() -> None:
     assert lookup.guesses([answer([1, 2, 3, 1, 2], room=2)]) == [[3]]
     assert lookup.guesses([answer([1, 2, 3, 1, 2], room=1)]) == [[]]
     assert lookup.guesses([answer([1])]) == [[]]
+
+
+def test_nothing_is_guessed_where_checking_would_not_be_exact(
+    make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By torch an answer would depend, by a bit, on when guessing was faster."""
+    assert Engine(make_model(1))._scheduler._guesser is not None
+    monkeypatch.setattr(decoding, "WORTH_COMPILING", 2**40)
+    assert Engine(make_model(1))._scheduler._guesser is None
+    with pytest.raises(Unsupported, match="compiled kernels only: the model is tiny"):
+        Engine(make_model(1), settings=EngineSettings(deterministic=True), draft=make_model(1))
 
 
 def test_a_draft_of_other_tokens_is_refused(make_model: Make) -> None:

@@ -23,7 +23,7 @@ REASONED = r"(?im)\banswer(?:\s+is)?\s*:?\s*((?:(?!\banswer\b).)+?)[.\s]*$"
 
 @dataclass(frozen=True)
 class Answer:
-    """`cut`: max_tokens ended it."""
+    """`cut`: it did not end by itself (max_tokens, a deadline, a provider's filter)."""
 
     text: str
     cut: bool

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from langwright.backend import Event, FinishReason, Request, TokenLogprob, Usage
 from langwright.inference.constraint import Matcher
+from langwright.inference.reader import Reader
 from langwright.inference.sampler import Sampler
 from langwright.inference.stream import TextStream
 
@@ -126,3 +127,23 @@ class Answer:
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         processed = float(self.sampler.distribution(adjusted_V)[token])
         return TokenLogprob(token, float(own[token]), processed, tuple(pairs))
+
+
+def answers_to(request: Request, reader: Reader, inbox: Inbox) -> list[Answer]:
+    """The `n` answers of a request, none of them begun. Raises for what cannot be read or kept."""
+    prompt, parts = reader.prompt_ids(request), reader.parts
+    limit = reader.limit(request, prompt)
+    return [
+        Answer(
+            request,
+            index,
+            list(prompt),
+            limit,
+            Sampler(request.sampling, prompt, index),
+            TextStream(parts.tokenizer, request.stop),
+            parts.end_ids,
+            inbox,
+            reader.grammars.matcher(request.constraint) if request.constraint else None,
+        )
+        for index in range(request.n)
+    ]

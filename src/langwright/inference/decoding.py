@@ -44,6 +44,11 @@ class Decoding:
             self.why_torch = why_not(self.module, self.adapters)
         return self.why_torch
 
+    def version(self) -> int:
+        """A number that changes when weights do, be it by training or an adapter's coming."""
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        return sum(0 if one.is_inference() else one._version for one in tensors) + len(tensors)
+
     @torch.inference_mode()
     def read(
         self, cache: KVCache, slot: int, ids: Sequence[int], adapter: str | None, last: int
@@ -53,86 +58,53 @@ class Decoding:
             hidden = self.module.hidden(torch.tensor([list(ids)]), cache.rows([slot], len(ids)))
         return self._logits(hidden[0, len(ids) - last :]) if last else None
 
-    def step(
-        self,
-        cache: KVCache,
-        slots: Sequence[int],
-        ids: Sequence[int],
-        adapters: Sequence[str | None],
-    ) -> Tensor:
-        """Read `ids[i]` behind what slot `slots[i]` holds; the logits of the next, [B, V]."""
-        compiled = self._compiled(cache)
-        if compiled is None:
-            return self._step_by_torch(cache, slots, ids, adapters)
-        if not any(adapters) and len(slots) <= MAX_ROWS:
-            return compiled(ids, slots)[:, : self._num_tokens]
-        logits = torch.empty(len(slots), self._num_tokens)
-        own = [row for row, adapter in enumerate(adapters) if adapter is None]
-        for start in range(0, len(own), MAX_ROWS):
-            rows = own[start : start + MAX_ROWS]
-            found = compiled([ids[row] for row in rows], [slots[row] for row in rows])
-            logits[rows] = found[:, : self._num_tokens]
-        rest = [row for row, adapter in enumerate(adapters) if adapter is not None]
-        if rest:
-            logits[rest] = self._step_by_torch(
-                cache,
-                [slots[row] for row in rest],
-                [ids[row] for row in rest],
-                [adapters[row] for row in rest],
-            )
-        return logits
-
-    @torch.inference_mode()
-    def _step_by_torch(
-        self,
-        cache: KVCache,
-        slots: Sequence[int],
-        ids: Sequence[int],
-        adapters: Sequence[str | None],
-    ) -> Tensor:
-        if self._deterministic and len(slots) > 1:
-            # torch's products of matrices differ by a bit with the number of rows.
-            alone = zip(slots, ids, adapters, strict=True)
-            return torch.cat([self._step_by_torch(cache, [s], [i], [a]) for s, i, a in alone])
-        with self._using(adapters):
-            rows = cache.rows(list(slots), 1)
-            hidden = self.module.hidden(torch.tensor(ids)[:, None], rows)
-        return self._logits(hidden[:, 0])
-
-    def check(
+    def go_on(
         self,
         cache: KVCache,
         slots: Sequence[int],
         ids: Sequence[Sequence[int]],
         adapters: Sequence[str | None],
-    ) -> list[Tensor]:
-        """Read several tokens behind each slot; the logits behind each of them, [T, V] a slot."""
+    ) -> Tensor:
+        """Read `ids[i]`, a token or a few, behind what slot `slots[i]` holds; the logits behind
+        each, those of one slot after the other, [N, V]."""
         compiled = self._compiled(cache)
-        if compiled is None or any(adapters):
-            return self._check_by_torch(cache, slots, ids, adapters)
-        found = []
-        for group in _groups([len(row) for row in ids]):
+        rows = range(len(slots))
+        own = [row for row in rows if compiled is not None and adapters[row] is None]
+        rest = [row for row in rows if compiled is None or adapters[row] is not None]
+        found: dict[int, Tensor] = {}
+        parts = []
+        for group in _groups(own, [len(row) for row in ids]):
+            assert compiled is not None
             flat = [token for row in group for token in ids[row]]
             behind = [slots[row] for row in group for _ in ids[row]]
-            logits = compiled(flat, behind)[:, : self._num_tokens]
-            found += logits.split([len(ids[row]) for row in group])
-        return found
+            parts.append((group, compiled(flat, behind)[:, : self._num_tokens]))
+        # torch's products of matrices differ by a bit with the number of rows.
+        for group in [[row] for row in rest] if self._deterministic else [rest] if rest else []:
+            parts.append((group, self._by_torch(cache, group, slots, ids, adapters)))
+        if len(parts) == 1:
+            return parts[0][1]
+        for group, logits in parts:
+            sizes = [len(ids[row]) for row in group]
+            found |= zip(group, logits.split(sizes), strict=True)
+        return torch.cat([found[row] for row in rows])
 
     @torch.inference_mode()
-    def _check_by_torch(
+    def _by_torch(
         self,
         cache: KVCache,
+        group: Sequence[int],
         slots: Sequence[int],
         ids: Sequence[Sequence[int]],
         adapters: Sequence[str | None],
-    ) -> list[Tensor]:
-        longest = max(map(len, ids))
-        padding = [longest - len(row) for row in ids]
-        padded = [[0] * pad + list(row) for pad, row in zip(padding, ids, strict=True)]
-        with self._using(adapters):
-            rows = cache.rows(list(slots), longest, padding)
+    ) -> Tensor:
+        longest = max(len(ids[row]) for row in group)
+        padding = [longest - len(ids[row]) for row in group]
+        padded = [[0] * pad + [*ids[row]] for pad, row in zip(padding, group, strict=True)]
+        with self._using([adapters[row] for row in group]):
+            rows = cache.rows([slots[row] for row in group], longest, padding)
             hidden = self.module.hidden(torch.tensor(padded), rows)
-        return [self._logits(row[pad:]) for row, pad in zip(hidden, padding, strict=True)]
+        real = torch.arange(longest) >= torch.tensor(padding)[:, None]
+        return self._logits(hidden[real])
 
     def _compiled(self, cache: KVCache) -> DecodeStep | None:
         """The kernels, bound to this cache; compiled first where no process has yet."""
@@ -141,7 +113,7 @@ class Decoding:
         if self.choose() is not None:
             return None
         if not ready(self.module):
-            words = "Compiling the decode kernels, once on this machine: about half a minute."
+            words = "Compiling the decode kernels, once on this machine: some ten seconds."
             slow = Timer(2.0, say, [words])
             slow.daemon = True
             slow.start()
@@ -166,12 +138,13 @@ class Decoding:
         return self.adapters.use(list(adapters))
 
 
-def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
+def _groups(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
     """Rows that the kernels can take together."""
     group: list[int] = []
-    for row, length in enumerate(lengths):
-        if group and sum(lengths[one] for one in group) + length > MAX_ROWS:
+    for row in rows:
+        if group and sum(lengths[one] for one in (*group, row)) > MAX_ROWS:
             yield group
             group = []
         group.append(row)
-    yield group
+    if group:
+        yield group

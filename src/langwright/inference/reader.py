@@ -1,13 +1,20 @@
-"""From requests and texts to the ids that a model reads, for what another program computes."""
+"""From requests and texts to the ids that a model reads, and from its figures to the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from langwright.backend import Request, Scored
+from langwright.backend import Likelihood, NextToken, Request, Scored
 from langwright.errors import BadInput, Unsupported
+from langwright.inference.constraint import Grammars
 from langwright.model.text_parts import TextParts
+
+Pair = tuple[list[int], list[int]]
+"""The ids of a context and of its continuation."""
+Likeliest = Callable[[list[int], int], list[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,11 @@ class Reader:
     parts: TextParts
     window: int
     longer: str = "Shorten the prompt."
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """What makes the matchers of constraints."""
+        return Grammars(self.parts.tokenizer, self.parts.end_ids)
 
     def with_start(self, ids: list[int]) -> list[int]:
         start = self.parts.start_id
@@ -49,8 +61,8 @@ class Reader:
             )
         if len(ids) >= self.window:
             raise BadInput(
-                f"The prompt has {len(ids)} tokens; the window is {self.window} and must hold the "
-                "answer too.",
+                f"The prompt has {len(ids)} tokens; the model's window is {self.window} and must "
+                "hold the answer too.",
                 remedy=self.longer,
             )
         return ids
@@ -60,7 +72,35 @@ class Reader:
         room = self.window - len(prompt)
         return min(request.max_tokens or room, room)
 
-    def cut(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    def candidates(
+        self, text: str, k: int, likeliest: Callable[[list[int], int], list[tuple[int, float]]]
+    ) -> list[NextToken]:
+        """For `Backend.next_tokens`: `likeliest` gives at least `k` (id, log-probability) behind
+        ids, the likeliest first."""
+        if k < 1:
+            raise BadInput(f"k is {k}.", remedy="Ask for at least 1 token.")
+        found = likeliest(self.prompt_ids(Request(text=text)), k)
+        decode = self.parts.tokenizer.decode
+        return [
+            NextToken(token, decode([token]), math.exp(value), value) for token, value in found[:k]
+        ]
+
+    def likelihoods(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        of_ids: Callable[[list[Pair]], Sequence[tuple[float, bool]]],
+    ) -> list[Likelihood]:
+        """For `Backend.likelihoods`: `of_ids` gives of each pair of ids the log-probability of the
+        continuation, and whether each of its tokens is the likeliest."""
+        cut = [self.cut(*pair) for pair in pairs]
+        return [
+            Likelihood(logprob, greedy, len(ids), len(continuation.encode()))
+            for (logprob, greedy), (_, ids), (_, continuation) in zip(
+                of_ids(cut), cut, pairs, strict=True
+            )
+        ]
+
+    def cut(self, context: str, continuation: str) -> Pair:
         """The ids of both, as lm-eval cuts them (see `Backend.likelihoods`)."""
         bare = context.rstrip()
         continuation = context[len(bare) :] + continuation
@@ -73,8 +113,8 @@ class Reader:
             raise BadInput("A continuation has no tokens.", remedy="Give at least one character.")
         if len(before) + len(ids) > self.window:
             raise BadInput(
-                f"Context and continuation are {len(before) + len(ids)} tokens; the window is "
-                f"{self.window}.",
+                f"Context and continuation are {len(before) + len(ids)} tokens; the model's window "
+                f"is {self.window}.",
                 remedy=self.longer,
             )
         return before, ids

@@ -29,6 +29,7 @@ class Scheduler:
         self._live: list[Answer] = []
         self._cache: KVCache | None = None
         self._payoff = Payoff()
+        self._version = decoding.version()
         self._prompts: dict[Answer, tuple[Tensor, Tensor, Tensor]] = {}
         self.prefixes = PrefixCache(settings.prefill_chunk, settings.prefix_cache_mb * 2**20)
 
@@ -70,6 +71,9 @@ class Scheduler:
         coming = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
         if not coming:
             return
+        if (version := self._decoding.version()) != self._version:
+            self.prefixes.clear()  # other weights have read them
+            self._version = version
         length = max(one.prompt_length + one.limit for one in coming)
         cache = self._roomy(len(taken) + len(coming), length)
         free = (slot for slot in range(len(cache.lengths)) if slot not in taken)
@@ -154,12 +158,7 @@ class Scheduler:
                 self._check(live, guesses)
                 return
         begun = time.perf_counter()
-        logits = self._decoding.step(
-            self._held,
-            [one.slot for one in live],
-            [one.ids[-1] for one in live],
-            [one.request.adapter for one in live],
-        )
+        logits = self._go_on(live, [[one.ids[-1]] for one in live])
         likeliest = logits.numpy().argmax(-1).tolist() if any(one.plain for one in live) else []
         for row, answer in enumerate(live):
             if answer.plain:
@@ -172,12 +171,8 @@ class Scheduler:
         """Draw tokens as long as they come out as they were guessed, and one more."""
         cache, begun, before = self._held, time.perf_counter(), sum(one.count for one in live)
         starts = [cache.lengths[one.slot] for one in live]
-        checked = self._decoding.check(
-            cache,
-            [one.slot for one in live],
-            [[one.ids[-1], *guess] for one, guess in zip(live, guesses, strict=True)],
-            [one.request.adapter for one in live],
-        )
+        ids = [[one.ids[-1], *guess] for one, guess in zip(live, guesses, strict=True)]
+        checked = self._go_on(live, ids).split([len(row) for row in ids])
         for answer, start, guess, logits in zip(live, starts, guesses, checked, strict=True):
             right = 0
             while answer.draw(logits[right]) in guess[right : right + 1] and not answer.reason:
@@ -185,6 +180,10 @@ class Scheduler:
             cache.lengths[answer.slot] = start + right + 1
         drawn = sum(one.count for one in live) - before
         self._payoff.checked(len(live), time.perf_counter() - begun, drawn)
+
+    def _go_on(self, live: list[Answer], ids: list[list[int]]) -> Tensor:
+        slots, adapters = [one.slot for one in live], [one.request.adapter for one in live]
+        return self._decoding.go_on(self._held, slots, ids, adapters)
 
 
 def _salt(answer: Answer) -> str:

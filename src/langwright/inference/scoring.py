@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from langwright.inference.reader import reads
 from langwright.model import Decoder
 
 TOKENS_PER_PASS = 4096
@@ -25,11 +26,8 @@ def score_rows(
     results: list[list[float | None]] = [[None] * len(row) for row in rows]
     passes = []
     for index, row in enumerate(rows):
-        start, done = 0, 1
-        while done < len(row):
-            end = min(start + window, len(row))
+        for start, done, end in reads(len(row), window, stride):
             passes.append((end - start, index, start, done))
-            start, done = start + stride, end
     passes.sort()
     while passes:
         longest = passes[-1][0]

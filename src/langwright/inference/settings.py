@@ -16,8 +16,8 @@ class EngineSettings(Settings):
     of `prefill_chunk`, a multiple of 32; whole chunks are kept, in up to `prefix_cache_mb`
     megabytes, for later prompts that begin alike, and a hit changes no bit of an answer.
 
-    `speculation`: `ngram` foretells tokens from what was said before, off where it does not pay;
-    it changes no answer. `compiled`: decode by compiled kernels where they can run the model (see
+    `speculation`: `ngram` foretells tokens from what was said before; it changes no answer, and is
+    off where it does not pay, and where torch decodes. `compiled`: decode by compiled kernels where they can run the model (see
     `Engine.decodes_by`). `deterministic`: an answer does not depend, bit for bit, on what else is
     decoded with it.
     """

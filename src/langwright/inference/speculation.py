@@ -1,7 +1,8 @@
 """Foretelling tokens, to be checked by the model several at a time.
 
 A foretold token counts only where the answer's own draw at its place comes out the same, so an
-answer is the same with and without: the model's draws decide, and guesses only save steps.
+answer is the same with and without: the model's draws decide, and guesses only save steps. By torch
+that holds but for rounding, which depends on how many tokens are read at once.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from langwright.model.quantised import (
     install,
     whole_weights,
 )
+from langwright.model.text_parts import TextParts
 from langwright.tokens import ChatTemplate, Tokenizer
 
 M = TypeVar("M", bound=torch.nn.Module)
@@ -51,6 +52,11 @@ class ModelBundle:
                 "they do not belong together.",
                 remedy="Use the tokenizer that the model was trained with.",
             )
+
+    @property
+    def text(self) -> TextParts:
+        """How it meets text."""
+        return TextParts(self.tokenizer, self.template, self.end_ids, self.start_id)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ chat template are the ones that this program uses everywhere.
 from __future__ import annotations
 
 import math
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -25,11 +24,12 @@ from langwright.backend import (
     Scored,
 )
 from langwright.errors import BadInput, Unsupported
-from langwright.inference.reader import Reader, reads
+from langwright.inference.reader import Pair, Reader, reads
 from langwright.model.gguf_file import GGUFFile
 from langwright.model.gguf_model import text_of
 from langwright.providers.interleave import interleave
 from langwright.providers.llama_answer import Answer, spread_logprobs
+from langwright.providers.llama_server import open_server
 
 CONTEXT = 4096
 """Tokens of a slot, unless the model reads fewer or more are asked for."""
@@ -65,7 +65,6 @@ class LlamaCpp(PartialBackend):
         self, path: Path, name: str = "model", *, slots: int = 4, context: int | None = None
     ) -> None:
         super().__init__(name)
-        xllamacpp = _package()
         file = GGUFFile(path)
         family = file.fields.get("general.architecture")
         longest = int(file.fields.get(f"{family}.context_length", CONTEXT))
@@ -79,7 +78,7 @@ class LlamaCpp(PartialBackend):
         self._rows = len(file.fields["tokenizer.ggml.tokens"])
         self.reader = Reader(name, text_of(file), window, more)
         self.slots = slots
-        self._server = xllamacpp.Server(_parameters(xllamacpp, path, slots, window))
+        self._server = open_server(path, slots, window)
         self._aborted: set[str] = set()
 
     def capabilities(self) -> Capabilities:
@@ -188,14 +187,7 @@ class LlamaCpp(PartialBackend):
         return _ALL if self._no_tokens else max(1, count)
 
     def next_tokens(self, text: str, k: int = 5) -> list[NextToken]:
-        if k < 1:
-            raise BadInput(f"k is {k}.", remedy="Ask for at least 1 token.")
-        ids = self.reader.prompt_ids(Request(text=text))
-        decode = self.reader.parts.tokenizer.decode
-        return [
-            NextToken(token, decode([token]), math.exp(value), value)
-            for token, value in self._distribution(ids, k)[:k]
-        ]
+        return self.reader.candidates(text, k, self._distribution)
 
     def score(
         self, texts: Sequence[str], *, window: int | None = None, stride: int | None = None
@@ -216,9 +208,8 @@ class LlamaCpp(PartialBackend):
 
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
         """See `Backend.likelihoods`. It takes a step for each token of a continuation."""
-        cut = [self.reader.cut(*pair) for pair in pairs]
 
-        def found(pair: tuple[list[int], list[int]], slot: int) -> tuple[float, bool]:
+        def found(pair: Pair, slot: int) -> tuple[float, bool]:
             context, ids = pair
             told = [
                 self._foretold(context + ids[:place], token, slot, self._vocabulary)
@@ -226,12 +217,7 @@ class LlamaCpp(PartialBackend):
             ]
             return math.fsum(value for value, _ in told), all(right for _, right in told)
 
-        return [
-            Likelihood(logprob, greedy, len(ids), len(continuation.encode()))
-            for (logprob, greedy), (_, ids), (_, continuation) in zip(
-                self._in_slots(found, cut), cut, pairs, strict=True
-            )
-        ]
+        return self.reader.likelihoods(pairs, lambda cut: self._in_slots(found, cut))
 
     def _in_slots(self, work: Callable[[Any, int], Any], items: Sequence[Any]) -> list[Any]:
         """`work` on all items, each slot on one at a time."""
@@ -308,29 +294,3 @@ def _error(told: Mapping[str, Any] | Exception) -> Exception:
     if told.get("type") == "exceed_context_size_error":
         return BadInput(said, remedy="Shorten the prompt, or load it with a larger context.")
     return Unsupported(said, remedy="Change the request, or use the own engine.")
-
-
-def _package() -> Any:
-    try:
-        import xllamacpp
-    except ImportError:
-        raise Unsupported(
-            "llama.cpp is not installed.", remedy="pip install 'langwright[backends]'"
-        ) from None
-    return xllamacpp
-
-
-def _parameters(xllamacpp: Any, path: Path, slots: int, window: int) -> Any:
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(path)
-    parameters.n_parallel = slots
-    # A place or two more than are used, so that it never ends an answer before we do.
-    parameters.n_ctx = slots * (-(-(window + 2) // 256) * 256)
-    parameters.warmup = parameters.fit_params = parameters.ui = False
-    parameters.verbosity = -1
-    # It opens a port of this machine, which nobody else shall use.
-    parameters.api_keys = [secrets.token_hex(32)]
-    parameters.endpoint_slots = False
-    if threads := os.environ.get("OMP_NUM_THREADS"):
-        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = int(threads)
-    return parameters

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,8 @@ from langwright.backend import (
     Scored,
 )
 from langwright.errors import BadInput, Unsupported
-from langwright.inference.answer import Answer
-from langwright.inference.constraint import Grammars
+from langwright.inference.answer import Answer, answers_to
 from langwright.inference.reader import Reader, reads
-from langwright.inference.sampler import Sampler
-from langwright.inference.stream import TextStream
 from langwright.model.folder import text_of_folder
 
 _HONOURED = OPTIONS - {"adapter"}
@@ -101,30 +96,8 @@ class Transformers(PartialBackend):
         """Answer all requests, those with equally long prompts together. All are checked first."""
         self.check(requests, _HONOURED)
         inbox: deque[Event] = deque()
-        answers = [one for request in requests for one in self._answers(request, inbox)]
+        answers = [one for request in requests for one in answers_to(request, self.reader, inbox)]
         return self._events(answers, inbox, {request.id for request in requests})
-
-    def _answers(self, request: Request, inbox: deque[Event]) -> list[Answer]:
-        prompt = self.reader.prompt_ids(request)
-        parts = self.reader.parts
-        return [
-            Answer(
-                request,
-                index,
-                list(prompt),
-                self.reader.limit(request, prompt),
-                Sampler(request.sampling, prompt, index),
-                TextStream(parts.tokenizer, request.stop),
-                parts.end_ids,
-                inbox,
-                self._grammars.matcher(request.constraint) if request.constraint else None,
-            )
-            for index in range(request.n)
-        ]
-
-    @cached_property
-    def _grammars(self) -> Grammars:
-        return Grammars(self.reader.parts.tokenizer, self.reader.parts.end_ids)
 
     def _events(self, answers: list[Answer], inbox: deque[Event], ids: set[str]) -> Iterator[Event]:
         try:
@@ -174,16 +147,12 @@ class Transformers(PartialBackend):
         return logits.float()
 
     def next_tokens(self, text: str, k: int = 5) -> list[NextToken]:
-        if k < 1:
-            raise BadInput(f"k is {k}.", remedy="Ask for at least 1 token.")
-        ids = self.reader.prompt_ids(Request(text=text))
+        return self.reader.candidates(text, k, self._likeliest)
+
+    def _likeliest(self, ids: list[int], k: int) -> list[tuple[int, float]]:
         logprobs = self._only_tokens(self._logits(ids)[-1]).log_softmax(-1)
-        tokenizer = self.reader.parts.tokenizer
-        top = logprobs.topk(min(k, tokenizer.vocab_size))
-        return [
-            NextToken(token, tokenizer.decode([token]), math.exp(value), value)
-            for token, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        ]
+        top = logprobs.topk(min(k, self.reader.parts.tokenizer.vocab_size))
+        return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
 
     def score(
         self, texts: Sequence[str], *, window: int | None = None, stride: int | None = None
@@ -201,16 +170,13 @@ class Transformers(PartialBackend):
         return found
 
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        found = []
-        for context, continuation in pairs:
-            before, ids = self.reader.cut(context, continuation)
-            logits = self._only_tokens(self._logits([*before, *ids[:-1]])[len(before) - 1 :])
-            wanted = torch.tensor(ids)
-            told = logits.log_softmax(-1).gather(-1, wanted[:, None])
-            greedy = bool((logits.argmax(-1) == wanted).all())
-            total = float(told.double().sum())
-            found.append(Likelihood(total, greedy, len(ids), len(continuation.encode())))
-        return found
+        return self.reader.likelihoods(pairs, lambda cut: [self._likelihood(*one) for one in cut])
+
+    def _likelihood(self, before: list[int], ids: list[int]) -> tuple[float, bool]:
+        logits = self._only_tokens(self._logits([*before, *ids[:-1]])[len(before) - 1 :])
+        wanted = torch.tensor(ids)
+        told = logits.log_softmax(-1).gather(-1, wanted[:, None])
+        return float(told.double().sum()), bool((logits.argmax(-1) == wanted).all())
 
 
 def _package() -> Any:
