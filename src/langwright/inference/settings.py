@@ -17,9 +17,9 @@ class EngineSettings(Settings):
     megabytes, for later prompts that begin alike, and a hit changes no bit of an answer.
 
     `speculation`: `ngram` foretells tokens from what was said before; it changes no answer, and is
-    off where it does not pay, and where torch decodes. `compiled`: decode by compiled kernels where they can run the model (see
-    `Engine.decodes_by`). `deterministic`: an answer does not depend, bit for bit, on what else is
-    decoded with it.
+    off where it does not pay, and where torch decodes. `compiled`: decode by compiled kernels where
+    they can run the model (see `Engine.decodes_by`). `deterministic`: an answer does not depend,
+    bit for bit, on what else is decoded with it.
     """
 
     max_slots: int = Field(default=16, ge=1, le=1024)
