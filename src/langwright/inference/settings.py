@@ -23,7 +23,7 @@ class EngineSettings(Settings):
     """
 
     max_slots: int = Field(default=16, ge=1, le=1024)
-    prefill_chunk: int = Field(default=64, ge=32, le=4096, multiple_of=32)
+    prefill_chunk: int = Field(default=128, ge=32, le=4096, multiple_of=32)
     prefix_cache_mb: int = Field(default=256, ge=0)
     speculation: Speculation = "ngram"
     compiled: bool = True

@@ -20,6 +20,7 @@ from langwright.model import linear
 from langwright.model.blocks import BLOCK, Q4_0, Q8_0, Blocks
 from langwright.model.torch_kernels import (
     FEW_ROWS,
+    FEW_ROWS_GROUPED,
     has_int8,
     int4_product,
     int4_tile,
@@ -116,7 +117,7 @@ class Int8(Matrix):
         return found.transpose(0, 1).reshape(*ids.shape, -1).bfloat16()
 
     def few(self, x_RK: Tensor) -> Tensor | None:
-        if not has_int8():
+        if not has_int8() or (len(self.quants) > 1 and len(x_RK) > FEW_ROWS_GROUPED):
             return None
         groups = x_RK.unflatten(1, (len(self.quants), -1)).transpose(0, 1).contiguous()
         parts = [int8_product(*one) for one in zip(groups, self.quants, self.scales, strict=True)]

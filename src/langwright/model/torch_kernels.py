@@ -16,6 +16,8 @@ from torch import Tensor
 
 FEW_ROWS = 64
 """Up to so many rows the kernels are faster than dequantising first; `benchmarks/quantised.py`."""
+FEW_ROWS_GROUPED = 8
+"""The same for int8 whose scales are those of groups, each a product of its own."""
 
 _TILES = (64, 32)
 """Outputs that torch packs together: with AVX-512, and without."""
