@@ -1,18 +1,19 @@
-"""Decoding beside programs that are no back end of ours: OpenVINO GenAI and transformers compiled.
+"""Reading and decoding beside other programs: llama.cpp, OpenVINO GenAI, transformers.
 
-    python benchmarks/decode_peers.py MODEL.gguf --dtype auto --rounds 3
+    python benchmarks/decode_peers.py MODEL.gguf --prompt-tokens 512 --tokens 128 --concurrency 1,8
 
 Prompts are random words, answers of a fixed length at temperature 1. Each contender has a process
 of its own, one at a time, in rounds that go round all of them; figures are medians with the least
 and the most. OpenVINO GenAI is taken from the virtual environment that `LANGWRIGHT_PEERS` names
 (`pip install openvino-genai`), or from this Python; what is missing is a row that says so. It holds
-the file's weights in its own way; transformers holds them in float32 and compiles a step with a
-static cache, whose compiling is not counted.
+the file's weights in its own way; transformers holds them in `--transformers-dtype`, as they are
+and with a compiled step and a static cache, whose compiling is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -71,19 +72,19 @@ def openvino(order: Figures) -> Figures:
     }
 
 
-def compiled(order: Figures) -> Figures:
+def transformers(order: Figures, compiled: bool = False) -> Figures:
     import torch
-    import transformers
+    import transformers as peer
 
-    transformers.logging.set_verbosity_error()
+    peer.logging.set_verbosity_error()
     path = Path(order["model"])
     start = time.perf_counter()
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32
+    model = peer.AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=getattr(torch, order["dtype"])
     ).eval()
     loaded = time.perf_counter() - start
-    step = torch.compile(model.forward, dynamic=False)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    step = torch.compile(model.forward, dynamic=False) if compiled else model.forward
+    tokenizer = peer.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     generator = random.Random(order["seed"])
 
     @torch.inference_mode()
@@ -92,7 +93,7 @@ def compiled(order: Figures) -> Figures:
         shortest = min(map(len, rows))
         ids = torch.tensor([row[:shortest] for row in rows])
         length = order["prompt_tokens"] * 2 + order["tokens"]
-        cache = transformers.StaticCache(config=model.config, max_cache_len=length)
+        cache = peer.StaticCache(config=model.config, max_cache_len=length)
         begun = time.perf_counter()
         place = torch.arange(shortest)
         logits = model(ids, past_key_values=cache, position_ids=place[None]).logits[:, -1]
@@ -124,7 +125,11 @@ def compiled(order: Figures) -> Figures:
     }
 
 
-PEERS = {"OpenVINO GenAI": openvino, "transformers compiled": compiled}
+PEERS = {
+    "OpenVINO GenAI": openvino,
+    "transformers": transformers,
+    "transformers compiled": functools.partial(transformers, compiled=True),
+}
 
 
 def child(name: str, order: Figures) -> None:
@@ -169,16 +174,20 @@ def main() -> None:
     parser.add_argument("--prompt-tokens", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--transformers-dtype", default="bfloat16")
     parser.add_argument("--without", action="append", default=[], help="a contender to leave out")
     given = parser.parse_args()
     concurrency = [int(one) for one in given.concurrency.split(",")]
-    names = [one for one in ("own", "llama.cpp", *PEERS) if one not in given.without]
+    everyone = ("own", "llama.cpp", *PEERS)
+    names = [one for one in everyone if one not in given.without]
+    held = given.transformers_dtype
+    dtypes = {"own": given.dtype, "transformers": held, "transformers compiled": held}
     found: dict[str, list[Figures]] = {name: [] for name in names}
     for seed in range(given.rounds):
         for name in names:
             order = {
                 "model": str(Path(given.model).resolve()),
-                "dtype": given.dtype if name == "own" else "float32",
+                "dtype": dtypes.get(name, "float32"),
                 "concurrency": concurrency,
                 "prompt_tokens": given.prompt_tokens,
                 "tokens": given.tokens,
@@ -188,11 +197,11 @@ def main() -> None:
             print(f"round {seed + 1}: {name}", file=sys.stderr)
     titles = [f"{count} at once, tokens/s" for count in concurrency]
     print(
-        "| what | load, s | first token, ms | prefill, tokens/s | "
+        "| what | load, s | prefill, tokens/s | first token, ms | shared prefix, ms | "
         + " | ".join(titles)
         + " | memory, MB |"
     )
-    print("|---|" + "---|" * (4 + len(titles)))
+    print("|---|" + "---|" * (5 + len(titles)))
     for name, rounds in found.items():
         wrong = next((one["error"] for one in rounds if "error" in one), None)
         if wrong is not None:
@@ -200,9 +209,11 @@ def main() -> None:
             continue
         cells = [
             spread([one["load_s"] for one in rounds]),
-            spread([one["first_token_s"] for one in rounds], 1000),
             spread([one["prefill_tokens_per_s"] for one in rounds]),
+            spread([one["first_token_s"] for one in rounds], 1000),
         ]
+        shared = [one.get("first_token_shared_prefix_s") for one in rounds]
+        cells.append("-" if None in shared else spread(shared, 1000))
         for place in range(len(concurrency)):
             cells.append(
                 spread([one["concurrent"][place]["decode_tokens_per_s"] for one in rounds])
