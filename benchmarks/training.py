@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from langwright.model import Architecture, Decoder
 from langwright.training import read_recipe
 from langwright.training.batch import MicroBatch, next_token_loss
-from langwright.training.optimizer import MasterWeights, build_optimizer
+from langwright.training.learner import Learner
 from langwright.training.precision import compute_dtype
 from langwright.training.stages.pretrain import PretrainSettings
 
@@ -43,7 +43,7 @@ def main() -> None:
     )
     rows = settings.tokens_per_step // settings.context_length
     ids = torch.randint(shape.vocab_size, (rows, settings.context_length + 1))
-    batch = MicroBatch(ids[:, :-1], ids[:, 1:].contiguous())
+    batch = MicroBatch(ids[:, :-1], ids[:, 1:].contiguous(), ids[:, 1:].numel())
     steps = {"langwright": ours(shape, settings, batch)}
     for precision in ("bfloat16", "float32"):
         steps[f"transformers {precision}"] = theirs(shape, batch, precision)
@@ -51,7 +51,7 @@ def main() -> None:
         f"{given.recipe}: {shape.num_parameters:,} parameters, {ids[:, 1:].numel()} tokens a step; "
         f"torch {torch.__version__}, transformers {transformers.__version__}, "
         f"{torch.get_num_threads()} threads, {platform.machine()}, "
-        f"computing in {compute_dtype('auto')}"
+        f"computing in {compute_dtype('auto', torch.device('cpu'))}"
     )
     for step in steps.values():
         step()
@@ -75,15 +75,12 @@ def main() -> None:
 def ours(shape: Architecture, settings: PretrainSettings, batch: MicroBatch) -> Callable[[], None]:
     module = Decoder(shape)
     module.initialise(0)
-    masters = MasterWeights(module, compute_dtype("auto"))
-    optimizer = build_optimizer(masters.weights, settings)
+    learner = Learner(module, settings)
 
     def step() -> None:
-        (next_token_loss(module, batch) / batch.units).backward()
-        masters.gather()
-        masters.clip(settings.gradient_clip)
-        optimizer.step()
-        masters.publish()
+        learner.gradients(next_token_loss, [batch], batch.units)
+        learner.clip()
+        learner.move(1.0)
 
     return step
 

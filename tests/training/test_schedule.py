@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import get_wsd_schedule
+from transformers import get_inverse_sqrt_schedule, get_wsd_schedule
+from transformers.optimization import get_cosine_with_min_lr_schedule_with_warmup
 
 from langwright.errors import BadSettings
 from langwright.training.schedule import learning_rate_factor
@@ -45,6 +46,30 @@ def test_equals_transformers_schedule_one_step_on() -> None:
         ) == pytest.approx(expected, abs=1e-9)
 
 
+def test_cosine_equals_transformers_schedule_one_step_on() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = get_cosine_with_min_lr_schedule_with_warmup(optimizer, 10, 100, min_lr_rate=0.1)
+    ours = cosine_settings()
+    for step in range(100):
+        optimizer.step()
+        theirs.step()
+        # It warms up from the least rate, ours from nothing.
+        if step >= 10:
+            expected = theirs.get_last_lr()[0]
+            assert learning_rate_factor(step, ours) == pytest.approx(expected, abs=1e-9)
+    assert [learning_rate_factor(step, ours) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1])
+
+
+def test_noam_equals_transformers_inverse_square_root_one_step_on() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = get_inverse_sqrt_schedule(optimizer, 40)
+    for step in range(400):
+        optimizer.step()
+        theirs.step()
+        factor = learning_rate_factor(step, noam_settings(steps=400, warmup_steps=40))
+        assert factor == pytest.approx(theirs.get_last_lr()[0], rel=1e-12)
+
+
 def test_without_warmup_or_decay_it_is_flat() -> None:
     flat = settings(warmup_steps=0, decay_fraction=0.0)
     assert {learning_rate_factor(step, flat) for step in range(99)} == {1.0}
@@ -78,8 +103,15 @@ def test_noam_is_the_papers_rate() -> None:
     assert base == pytest.approx(7.0e-4, rel=0.01)
 
 
+def cosine_settings() -> LoopSettings:
+    return LoopSettings.build(
+        settings().model_dump(exclude={"decay_fraction", "muon_momentum"}) | {"schedule": "cosine"}
+    )
+
+
 def noam_settings(**values: float) -> LoopSettings:
-    kept = settings(**values).model_dump(exclude={"decay_fraction", "final_learning_rate_fraction"})
+    unused = {"decay_fraction", "final_learning_rate_fraction", "muon_momentum"}
+    kept = settings(**values).model_dump(exclude=unused)
     return LoopSettings.build(kept | {"schedule": "noam"})
 
 
@@ -88,3 +120,5 @@ def test_noam_needs_a_warmup_and_has_no_decay() -> None:
         noam_settings(warmup_steps=0)
     with pytest.raises(BadSettings, match="noam has no decay_fraction"):
         LoopSettings.build(settings().model_dump() | {"schedule": "noam"})
+    with pytest.raises(BadSettings, match="cosine has no decay_fraction"):
+        LoopSettings.build(settings().model_dump() | {"schedule": "cosine"})

@@ -6,6 +6,7 @@ from langwright.backend import Dtype
 from langwright.model.architecture import Architecture
 from langwright.model.bundle import ModelBundle, decoder_from, one_thread, weights_sha256
 from langwright.model.cache import KVCache
+from langwright.model.cross_entropy import IGNORED
 from langwright.model.decoder import Decoder
 from langwright.model.folder import load_folder, save_folder, write_tensors
 from langwright.model.gguf_model import load_gguf
@@ -24,6 +25,7 @@ def load_model(path: Path, dtype: Dtype = "float32") -> ModelBundle:
 
 
 __all__ = [
+    "IGNORED",
     "Adapter",
     "Adapters",
     "Architecture",

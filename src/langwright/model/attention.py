@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,25 +53,42 @@ def attend_causally(
     return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, attn_mask=mask, scale=scale)
 
 
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """The documents of packed rows: their `lengths`, row after row, which fill the rows.
+
+    An object, not a tuple: a compiled block would else be compiled anew for each tuple.
+    """
+
+    lengths: tuple[int, ...]
+
+    def positions(self) -> Tensor:
+        """Of each token in its document, counted from 0: [B * T] on the CPU."""
+        sizes = np.array(self.lengths)
+        starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return torch.from_numpy(np.arange(len(starts)) - starts)
+
+
+@torch.compiler.disable
 def attend_apart(
     q_BHTD: Tensor,
     k_BHTD: Tensor,
     v_BHTD: Tensor,
-    lengths: Sequence[int],
+    documents: Documents,
     scale: float | None = None,
     window: int | None = None,
 ) -> Tensor:
     """Causal attention inside each document of packed rows, [B, H, T, D].
 
-    `lengths` are those of the documents, row after row. Each is a call of the kernel of its own
-    (neighbours of one length share it), so that none can see another, and less is computed than
-    for whole rows; a mask would make the kernel compute, and hide, all that lies between them.
+    Each is a call of the kernel of its own (neighbours of one length share it), so that none can
+    see another, and less is computed than for whole rows; a mask would make the kernel compute, and
+    hide, all that lies between them.
     """
     kept = q_BHTD.dtype
     if q_BHTD.device.type == "cpu":
         # Its kernel is slower in bfloat16 (AVX-512, without AMX), most so for short documents.
         q_BHTD, k_BHTD, v_BHTD = q_BHTD.float(), k_BHTD.float(), v_BHTD.float()
-    runs = [(length, len(list(same))) for length, same in groupby(lengths)]
+    runs = [(length, len(list(same))) for length, same in groupby(documents.lengths)]
     sizes = [length * count for length, count in runs]
     # All rows end to end, [B * T, H, D], cut where the length changes.
     cuts = (x.transpose(1, 2).flatten(0, 1).split(sizes) for x in (q_BHTD, k_BHTD, v_BHTD))
@@ -105,7 +123,7 @@ class Attention(nn.Module):
         x_BTE: Tensor,
         turn: tuple[Tensor, Tensor],
         cache: KeysInSight | None,
-        lengths: Sequence[int] | None = None,
+        documents: Documents | None = None,
     ) -> Tensor:
         q_BTHD = self.q_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
         k_BTKD = self.k_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
@@ -120,8 +138,8 @@ class Attention(nn.Module):
         if self.groups > 1:
             k = torch.repeat_interleave(k, self.groups, dim=1)
             v = torch.repeat_interleave(v, self.groups, dim=1)
-        if lengths is not None:
-            mixed = attend_apart(q, k, v, lengths, self.scale, self.window)
+        if documents is not None:
+            mixed = attend_apart(q, k, v, documents, self.scale, self.window)
         elif cache is None:
             mixed = attend_causally(q, k, v, self.scale, self.window)
         else:

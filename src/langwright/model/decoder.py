@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from langwright.model.architecture import Architecture
-from langwright.model.attention import Attention
+from langwright.model.attention import Attention, Documents
 from langwright.model.cache import KeysInSight
+from langwright.model.cross_entropy import cross_entropy_sum
 from langwright.model.experts import Experts
 from langwright.model.linear import Linear
 from langwright.model.mlp import FeedForward
@@ -39,9 +40,9 @@ class Block(nn.Module):
         x: Tensor,
         turn: Turn,
         cache: KeysInSight | None,
-        lengths: Sequence[int] | None = None,
+        documents: Documents | None = None,
     ) -> Tensor:
-        mixed = self.self_attn(self.input_layernorm(x), turn, cache, lengths)
+        mixed = self.self_attn(self.input_layernorm(x), turn, cache, documents)
         if self.sandwich:
             x = x + self.post_attention_layernorm(mixed)
             return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
@@ -112,12 +113,12 @@ class Decoder(nn.Module):
         `lengths` are those of the documents that the rows hold, row after row, B * T together:
         positions begin anew in each, and none sees another. Without them a row is one document.
         """
+        documents = None if lengths is None else Documents(tuple(lengths))
         if cache is not None:
             positions = cache.positions_BT
-        elif lengths is not None:
-            assert sum(lengths) == ids_BT.numel(), "documents fill their rows"
-            parts = [torch.arange(length, device=ids_BT.device) for length in lengths]
-            positions = torch.cat(parts).view_as(ids_BT)
+        elif documents is not None:
+            assert sum(documents.lengths) == ids_BT.numel(), "documents fill their rows"
+            positions = documents.positions().view_as(ids_BT).to(ids_BT.device)
         else:
             positions = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
         x = self.embed_tokens(ids_BT)
@@ -127,7 +128,7 @@ class Decoder(nn.Module):
             x = x + self.embed_positions(positions)
         turns = self._turns(positions)
         for layer, block in enumerate(self.layers):
-            x = block(x, turns[self.shape.window(layer) is not None], cache, lengths)
+            x = block(x, turns[self.shape.window(layer) is not None], cache, documents)
         if cache is not None:
             cache.advance()
         return self.norm(x)
@@ -146,6 +147,23 @@ class Decoder(nn.Module):
         logits = self.lm_head(hidden)
         cap = self.shape.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def nll(
+        self,
+        ids_BT: Tensor,
+        targets_BT: Tensor,
+        lengths: Sequence[int] | None = None,
+        places_N: Tensor | None = None,
+    ) -> Tensor:
+        """Sum over the targets of -log p(target), in nats, float32; IGNORED adds nothing.
+
+        `places_N`: where in the flattened batch something is learnt; the head is applied there
+        alone. Without it, everywhere. `lengths` as in `hidden`.
+        """
+        hidden, targets = self.hidden(ids_BT, lengths=lengths).flatten(0, 1), targets_BT.flatten()
+        if places_N is not None:
+            hidden, targets = hidden[places_N], targets[places_N]
+        return cross_entropy_sum(hidden, self.lm_head.weight, targets, self.shape.logit_softcap)
 
     def forward(self, ids_BT: Tensor, cache: KeysInSight | None = None) -> Tensor:
         """Logits [B, T, V]; with a cache, the tokens follow those that its slots hold."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from langwright.model import Decoder
+from langwright.model import IGNORED, Decoder
 from langwright.text import PackedRow
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -28,18 +25,43 @@ class Row:
 class MicroBatch:
     """`ids_BT` and, shifted by one, `targets_BT` with IGNORED where nothing is learnt.
 
-    `lengths`: those of the documents (and the padding) of packed rows, row after row; None: a row
-    is one document.
+    `units`: number of target tokens; `places_N`: where they lie in the flattened batch, None for
+    everywhere. `lengths`: those of the documents (and the padding) of packed rows, row after row;
+    None: a row is one document.
     """
 
     ids_BT: Tensor
     targets_BT: Tensor
+    units: int
+    places_N: Tensor | None = None
     lengths: tuple[int, ...] | None = None
 
-    @property
-    def units(self) -> int:
-        """Number of target tokens."""
-        return int((self.targets_BT != IGNORED).sum())
+    @classmethod
+    def of(
+        cls, ids: np.ndarray, targets: np.ndarray, lengths: tuple[int, ...] | None = None
+    ) -> MicroBatch:
+        """The batch of these arrays, both [B, T]."""
+        places = np.flatnonzero(targets != IGNORED)
+        return cls(
+            torch.from_numpy(ids),
+            torch.from_numpy(targets),
+            len(places),
+            None if len(places) == targets.size else torch.from_numpy(places),
+            lengths,
+        )
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """The same batch there."""
+        if device.type == "cpu":
+            return self
+        parts = (self.ids_BT, self.targets_BT, self.places_N)
+        ids, targets, places = (
+            None if part is None else part.pin_memory().to(device, non_blocking=True)
+            for part in parts
+        )
+        assert ids is not None
+        assert targets is not None
+        return replace(self, ids_BT=ids, targets_BT=targets, places_N=places)
 
 
 def gather(rows: Sequence[Row], micro_batch_tokens: int) -> list[MicroBatch]:
@@ -57,7 +79,7 @@ def gather(rows: Sequence[Row], micro_batch_tokens: int) -> list[MicroBatch]:
             ids[line, :length] = row.ids
             learn = np.ones(length, dtype=bool) if row.learn is None else row.learn
             targets[line, :length] = np.where(learn, row.ids, IGNORED)
-        batches.append(MicroBatch(torch.from_numpy(ids[:, :-1]), torch.from_numpy(targets[:, 1:])))
+        batches.append(MicroBatch.of(ids[:, :-1], targets[:, 1:].copy()))
     return batches
 
 
@@ -80,16 +102,11 @@ def gather_packed(
             lengths += row.lengths
             if size < context_length:
                 lengths.append(context_length - size)
-        batches.append(MicroBatch(torch.from_numpy(ids), torch.from_numpy(targets), tuple(lengths)))
+        batches.append(MicroBatch.of(ids, targets, tuple(lengths)))
     return batches
 
 
 def next_token_loss(module: nn.Module, batch: MicroBatch) -> Tensor:
     """Sum over the target tokens of -log p(token), in nats, computed in float32."""
     assert isinstance(module, Decoder)
-    learn = batch.targets_BT != IGNORED
-    # The head is applied only where something is learnt: the logits are the largest tensor.
-    hidden = module.hidden(batch.ids_BT, lengths=batch.lengths)
-    hidden = hidden.flatten(0, 1) if bool(learn.all()) else hidden[learn]
-    logits = module.head(hidden).float()
-    return F.cross_entropy(logits, batch.targets_BT[learn], reduction="sum")
+    return module.nll(batch.ids_BT, batch.targets_BT, batch.lengths, batch.places_N)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -17,14 +17,7 @@ from langwright.progress import Bar, progress
 from langwright.store import Run
 from langwright.training.checkpoint import load_checkpoint, save_checkpoint
 from langwright.training.interrupt import deferred_interrupt
-from langwright.training.optimizer import (
-    MasterWeights,
-    build_optimizer,
-    optimizer_tensors,
-    restore_optimizer,
-    set_learning_rate,
-)
-from langwright.training.precision import compute_dtype
+from langwright.training.learner import Learner
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
 from langwright.training.trained import Trained
@@ -46,6 +39,10 @@ class Batch(Protocol):
     @property
     def units(self) -> int:
         """Number of what the loss is a sum over: target tokens."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on the device that computes."""
         ...
 
 
@@ -100,7 +97,7 @@ class _Training(Generic[M, B]):
         self, run: Run, trained: Trained[M], stage: Stage[M, B], settings: LoopSettings
     ) -> None:
         self.run, self.trained, self.stage, self.settings = run, trained, stage, settings
-        self.module = trained.module.train()
+        self.module = trained.module
         self.state = TrainingState()
         found = load_checkpoint(run)
         if found is not None:
@@ -109,10 +106,9 @@ class _Training(Generic[M, B]):
             with torch.no_grad():
                 for name, weight in self.module.named_parameters():
                     weight.copy_(stored[name])
-        self.masters = MasterWeights(self.module, compute_dtype(settings.precision))
-        self.optimizer = build_optimizer(self.masters.weights, settings)
+        self.learner = Learner(self.module, settings)
         if found is not None:
-            restore_optimizer(self.optimizer, self.masters.weights, found.optimizer)
+            self.learner.optimizers.restore(found.optimizer)
         run.truncate_metrics(self.state.step)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
@@ -150,25 +146,20 @@ class _Training(Generic[M, B]):
         # The denominator is that of the whole step: a mean of means would weigh micro-batches
         # with few targets too much.
         units = sum(batch.units for batch in batches)
-        loss = 0.0
-        with torch.random.fork_rng(devices=[]):
+        device = self.learner.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # Dropout is a function of the seed and the step, as the data is.
             torch.manual_seed(_dropout_seed(settings.seed, state.step))
-            for batch in batches:
-                part = self.stage.loss(self.module, batch) / units
-                part.backward()
-                self.masters.gather()
-                loss += float(part.detach())
-        norm = self.masters.clip(settings.gradient_clip)
+            there = [batch.to(device) for batch in batches]
+            total = self.learner.gradients(self.stage.loss, there, units)
+        loss, norm = torch.stack((total, self.learner.clip())).tolist()
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise Diverged(
                 f"The loss at step {state.step + 1} is {loss}, the gradient's norm {norm}.",
                 remedy="Lower learning_rate (or raise warmup_steps) and start under another name.",
             )
         factor = learning_rate_factor(state.step, settings)
-        set_learning_rate(self.optimizer, factor)
-        self.optimizer.step()
-        self.masters.publish()
+        self.learner.move(factor)
         state.step += 1
         state.tokens += units
         state.loss = loss
@@ -199,12 +190,12 @@ class _Training(Generic[M, B]):
         self.run.append_metrics({"step": step, **minutes, **self.metrics})
 
     def _save(self) -> None:
-        tensors = optimizer_tensors(self.optimizer, self.masters.weights)
+        tensors = self.learner.optimizers.tensors()
         save_checkpoint(self.run, vars(self.state), self.float32(), tensors)
 
     def float32(self) -> Trained[M]:
-        """The model over the master weights themselves."""
-        return self.trained.over(self.masters.weights)
+        """The model over the float32 weights themselves."""
+        return self.trained.over(self.learner.weights())
 
 
 def _dropout_seed(seed: int, step: int) -> int:

@@ -1,88 +1,81 @@
-"""AdamW (Loshchilov and Hutter 2019) over float32 master weights, the embedding apart."""
+"""The optimizers of a run: AdamW (Loshchilov and Hutter 2019) and, if wished, Muon."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Mapping
 
+import torch
+from torch import Tensor
+
+from langwright.training.muon import Muon
 from langwright.training.settings import LoopSettings
 
+TABLES = ("embed_tokens", "embed_positions", "lm_head")
+"""Beginnings of the names of what is looked up, and of the head, whose rows are words."""
 
-class MasterWeights:
-    """Float32 copies of a module's parameters, which the optimizer moves.
 
-    The module itself may compute in bfloat16: gradients are gathered in float32 after each
-    micro-batch, and the new weights copied back after each step. The order of parameters is the
-    module's own, a tied head counted once.
+class Optimizers:
+    """What moves the weights at each step.
+
+    AdamW has three groups: tables (embedding and head) with a rate of their own and no decay, since
+    a rare token's row would wither between its gradients; norms and biases without decay; matrices
+    with. With `optimizer` `muon` the matrices are Muon's.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        names = dict(module.named_parameters())
-        self.weights = {name: weight.detach().float().clone() for name, weight in names.items()}
-        self._module = module.to(dtype).requires_grad_(True)
-        self._parameters: list[Tensor] = list(self._module.parameters())
-        self._masters = list(self.weights.values())
-        for weight in self._masters:
-            weight.grad = torch.zeros_like(weight)
+    def __init__(self, weights: Mapping[str, Tensor], settings: LoopSettings) -> None:
+        self._weights = weights
+        tables = [weight for name, weight in weights.items() if name.startswith(TABLES)]
+        small = [
+            weight
+            for name, weight in weights.items()
+            if weight.dim() == 1 and not name.startswith(TABLES)
+        ]
+        chosen = {id(weight) for weight in tables + small}
+        matrices = [weight for weight in weights.values() if id(weight) not in chosen]
+        rate, decay = settings.learning_rate, settings.weight_decay
+        groups = [
+            {"params": tables, "peak": settings.embedding_learning_rate, "weight_decay": 0.0},
+            {"params": small, "peak": rate, "weight_decay": 0.0},
+        ]
+        self._parts: list[torch.optim.Optimizer] = []
+        if settings.optimizer == "muon":
+            # Experts' stacked matrices stay with AdamW: Muon's are of two dimensions.
+            flat = [weight for weight in matrices if weight.dim() == 2]
+            matrices = [weight for weight in matrices if weight.dim() != 2]
+            muon = Muon(flat, rate, decay, settings.muon_momentum)
+            muon.param_groups[0]["peak"] = rate
+            self._parts.append(muon)
+        groups.append({"params": matrices, "peak": rate, "weight_decay": decay})
+        groups = [group for group in groups if group["params"]]
+        betas, epsilon = settings.adam_betas, settings.adam_epsilon
+        self._parts.append(torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True))
 
-    def gather(self) -> None:
-        """Add the module's gradients to the masters', and clear them."""
-        for weight, parameter in zip(self._masters, self._parameters, strict=True):
-            assert weight.grad is not None
-            if parameter.grad is not None:
-                weight.grad += parameter.grad
-                parameter.grad = None
+    def step(self, factor: float) -> None:
+        """Move the weights, at `factor` times each group's peak rate."""
+        for part in self._parts:
+            for group in part.param_groups:
+                group["lr"] = group["peak"] * factor
+            part.step()
 
-    def clip(self, limit: float) -> float:
-        """Scale the whole gradient down to the norm `limit`; returns the norm before."""
-        return float(torch.nn.utils.clip_grad_norm_(self._masters, limit))
+    def tensors(self) -> dict[str, Tensor]:
+        """The memory as named tensors: `NAME/exp_avg`, `NAME/momentum_buffer` and so on."""
+        return {
+            f"{name}/{key}": value
+            for name, weight in self._weights.items()
+            for part in self._parts
+            for key, value in part.state.get(weight, {}).items()
+        }
 
-    @torch.no_grad()
-    def publish(self) -> None:
-        """Copy the masters into the module and zero their gradients."""
-        for weight in self._masters:
-            assert weight.grad is not None
-            weight.grad.zero_()
-        torch._foreach_copy_(self._parameters, self._masters)
-
-
-def build_optimizer(weights: dict[str, Tensor], settings: LoopSettings) -> torch.optim.AdamW:
-    """Three groups: tables (embedding and head) with a rate of their own and no decay, since a
-    rare token's row would wither between its gradients; norms without decay; matrices with."""
-    tables = [w for name, w in weights.items() if name.startswith(("embed_tokens", "lm_head"))]
-    norms = [weight for weight in weights.values() if weight.dim() == 1]
-    chosen = {id(weight) for weight in tables + norms}
-    matrices = [weight for weight in weights.values() if id(weight) not in chosen]
-    rate = settings.learning_rate
-    groups = [
-        {"params": tables, "peak": settings.embedding_learning_rate, "weight_decay": 0.0},
-        {"params": norms, "peak": rate, "weight_decay": 0.0},
-        {"params": matrices, "peak": rate, "weight_decay": settings.weight_decay},
-    ]
-    betas, epsilon = settings.adam_betas, settings.adam_epsilon
-    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
-
-
-def optimizer_tensors(
-    optimizer: torch.optim.Optimizer, weights: dict[str, Tensor]
-) -> dict[str, Tensor]:
-    """The optimizer's memory as named tensors: `NAME/exp_avg`, `NAME/exp_avg_sq`, `NAME/step`."""
-    return {
-        f"{name}/{part}": value
-        for name, weight in weights.items()
-        for part, value in optimizer.state[weight].items()
-    }
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], tensors: dict[str, Tensor]
-) -> None:
-    """The reverse of `optimizer_tensors`."""
-    for key, value in tensors.items():
-        name, _, part = key.rpartition("/")
-        optimizer.state[weights[name]][part] = value
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The reverse of `tensors`."""
+        places = {
+            id(weight): part
+            for part in self._parts
+            for group in part.param_groups
+            for weight in group["params"]
+        }
+        for key, value in tensors.items():
+            name, _, field = key.rpartition("/")
+            weight = self._weights[name]
+            place = weight.device if value.dim() or weight.is_cuda else value.device
+            places[id(weight)].state[weight][field] = value.to(place)

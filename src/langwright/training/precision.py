@@ -1,25 +1,26 @@
-"""Which number format to compute in."""
+"""Where to compute, and in which numbers."""
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
-
 import torch
 
+from langwright.errors import Unsupported
+from langwright.model.torch_kernels import has_bfloat16
 
-def compute_dtype(precision: str) -> torch.dtype:
-    """The dtype for `auto`, `float32` or `bfloat16`."""
+
+def compute_device(device: str) -> torch.device:
+    """The device for `auto` (a GPU where there is one), `cpu` or `cuda`."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Unsupported("There is no CUDA device here.", remedy="Give device=cpu, or auto.")
+    return torch.device(device)
+
+
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype for `auto` (bfloat16 where the device multiplies it itself; emulated it is slower
+    than float32), `float32` or `bfloat16`."""
     if precision == "auto":
-        return torch.bfloat16 if _has_bfloat16() else torch.float32
+        native = device.type == "cuda" or has_bfloat16()
+        return torch.bfloat16 if native else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-
-
-def _has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; emulated it is slower than float32."""
-    arm = platform.machine() in ("arm64", "aarch64")
-    words = {"bf16"} if arm else {"avx512_bf16", "amx_bf16"}
-    try:
-        return bool(words & set(Path("/proc/cpuinfo").read_text().split()))
-    except OSError:
-        return False

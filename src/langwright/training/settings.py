@@ -11,7 +11,13 @@ from langwright.config import Settings
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Of a running mean: how much of it stays at each step."""
 
-Schedule = Literal["wsd", "noam"]
+Schedule = Literal["wsd", "cosine", "noam"]
+
+_UNUSED: dict[Schedule, set[str]] = {
+    "wsd": set(),
+    "cosine": {"decay_fraction"},
+    "noam": {"decay_fraction", "final_learning_rate_fraction"},
+}
 
 
 class LoopSettings(Settings):
@@ -20,8 +26,13 @@ class LoopSettings(Settings):
     `tokens_per_step` is what one step learns from; it is worked through in pieces of at most
     `micro_batch_tokens` (memory), which changes the time of a step and not its result.
     `precision` `auto` computes in bfloat16 where the processor has it, else in float32; the
-    weights themselves are always float32. `schedule` `wsd` ends with a decay, `noam` (the 2017
-    Transformer's) never ends and takes no settings of a decay.
+    weights themselves are always float32. `schedule` `wsd` ends with a decay, `cosine` is one from
+    the warm-up on, `noam` (the 2017 Transformer's) never ends; the last two have no
+    `decay_fraction`. `optimizer` `muon` moves the matrices of the layers by Muon and the rest by
+    AdamW.
+
+    `compile` has torch compile the blocks, which takes a minute and a C++ compiler at the start.
+    `activation_checkpointing` computes each block twice instead of keeping what lies within it.
     """
 
     steps: int = Field(ge=1)
@@ -31,6 +42,8 @@ class LoopSettings(Settings):
     learning_rate: float = Field(gt=0)
     embedding_learning_rate: float = Field(gt=0)
     weight_decay: float = Field(0.1, ge=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    muon_momentum: Decay = 0.95
     adam_betas: tuple[Decay, Decay] = (0.9, 0.95)
     adam_epsilon: float = Field(1e-8, gt=0)
     schedule: Schedule = "wsd"
@@ -41,7 +54,10 @@ class LoopSettings(Settings):
     seed: int = Field(0, ge=0)
     checkpoint_every: int = Field(100, ge=1)
     eval_every: int = Field(50, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    activation_checkpointing: bool = False
 
     @model_validator(mode="after")
     def _fits(self) -> LoopSettings:
@@ -49,10 +65,11 @@ class LoopSettings(Settings):
             raise ValueError("micro_batch_tokens must hold at least one context window")
         if self.tokens_per_step < self.context_length:
             raise ValueError("tokens_per_step must hold at least one context window")
-        if self.schedule == "noam":
-            if not self.warmup_steps:
-                raise ValueError("schedule noam needs warmup_steps")
-            unused = {"decay_fraction", "final_learning_rate_fraction"} & self.model_fields_set
-            if unused:
-                raise ValueError(f"schedule noam has no {min(unused)}")
+        if self.schedule == "noam" and not self.warmup_steps:
+            raise ValueError("schedule noam needs warmup_steps")
+        unused = _UNUSED[self.schedule] & self.model_fields_set
+        if unused:
+            raise ValueError(f"schedule {self.schedule} has no {min(unused)}")
+        if self.optimizer != "muon" and "muon_momentum" in self.model_fields_set:
+            raise ValueError(f"optimizer {self.optimizer} has no muon_momentum")
         return self

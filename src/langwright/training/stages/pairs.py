@@ -68,6 +68,9 @@ class PairBatch:
         """Number of target ids that are learnt, the end among them."""
         return int((self.target_BT[:, 1:] != 0).sum())
 
+    def to(self, device: torch.device) -> PairBatch:
+        return PairBatch(self.source_BS.to(device), self.target_BT.to(device))
+
 
 def pairs(*, name: str, store: Store | None = None, **settings: object) -> Result:
     """Train a 2017 Transformer from scratch on pairs, with `PairsSettings`.

@@ -1,0 +1,93 @@
+"""Cross-entropy of a language model's head that never holds the logits of all its rows.
+
+The logits are a model's largest tensor (4,096 tokens x 8,192 words in float32: 134 MB, and a
+softmax and its gradient beside them). Here a stretch of rows goes through head, softmax and
+gradient before the next one begins; what stays is the gradient of the hidden states and of the
+head's weight. The numbers are those of `F.cross_entropy` on the whole logits.
+
+Legend: N rows, E hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from langwright.model.linear import product
+
+IGNORED = -100
+"""A target that is not learnt."""
+
+_LOGITS = {"cpu": 2**21, "cuda": 2**27}
+"""How many logits to hold at once: about what a processor's cache holds, and enough rows to fill a
+GPU."""
+
+
+def cross_entropy_sum(
+    hidden_NE: Tensor, weight_VE: Tensor, targets_N: Tensor, softcap: float | None = None
+) -> Tensor:
+    """Sum over the rows of -log softmax(cap(hidden weight^T))[target], in nats, float32. Rows whose
+    target is IGNORED add nothing. The products are in hidden's type, all else in float32."""
+    total: Tensor = _Chunked.apply(hidden_NE, weight_VE, targets_N, softcap)
+    return total
+
+
+class _Chunked(torch.autograd.Function):
+    """The gradient is made on the way forward, while the logits are there."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_NE: Tensor, weight_VE: Tensor, targets_N: Tensor, softcap: float | None
+    ) -> Tensor:
+        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        total = hidden_NE.new_zeros((), dtype=torch.float32)
+        slope_NE = torch.empty_like(hidden_NE) if wants_hidden else None
+        slope_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if wants_weight else None
+        held = _LOGITS.get(hidden_NE.device.type, 2**24)
+        rows = max(1, held // weight_VE.shape[0])
+        for start in range(0, len(hidden_NE), rows):
+            part = slice(start, start + rows)
+            hidden = hidden_NE[part]
+            logits_RV = product(hidden, weight_VE).float()
+            loss = _loss_to_slope(logits_RV, targets_N[part], softcap)
+            total += loss
+            slope_RV = logits_RV.to(hidden.dtype)
+            if slope_NE is not None:
+                slope_NE[part] = product(slope_RV, weight_VE.t())
+            if slope_VE is not None and hidden.dtype == torch.float32:
+                slope_VE.addmm_(slope_RV.t(), hidden)
+            elif slope_VE is not None:
+                slope_VE += product(slope_RV.t(), hidden.t())
+        ctx.save_for_backward(slope_NE, slope_VE)
+        ctx.weight_dtype = weight_VE.dtype
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        slope_NE, slope_VE = ctx.saved_tensors
+        hidden = None if slope_NE is None else slope_NE * slope.to(slope_NE.dtype)
+        weight = None if slope_VE is None else (slope_VE * slope).to(ctx.weight_dtype)
+        return hidden, weight, None, None
+
+
+def _loss_to_slope(logits_RV: Tensor, targets_R: Tensor, softcap: float | None) -> Tensor:
+    """The loss of these rows, and in place of the logits its gradient by them."""
+    learnt_R1 = (targets_R != IGNORED)[:, None]
+    places_R1 = targets_R.clamp(min=0)[:, None]
+    bent_RV = None
+    if softcap is not None:
+        bent_RV = logits_RV.div_(softcap).tanh_().clone()
+        logits_RV.mul_(softcap)
+    chosen_R1 = logits_RV.gather(1, places_R1)
+    highest_R1 = logits_RV.amax(1, keepdim=True)
+    sums_R1 = logits_RV.sub_(highest_R1).exp_().sum(1, keepdim=True)
+    losses_R1 = sums_R1.log() + highest_R1 - chosen_R1
+    # softmax - one at the target; nothing where nothing is learnt.
+    logits_RV.mul_(learnt_R1 / sums_R1)
+    logits_RV.scatter_add_(1, places_R1, -learnt_R1.to(logits_RV.dtype))
+    if bent_RV is not None:
+        logits_RV.mul_(1 - bent_RV.square_())
+    return torch.where(learnt_R1, losses_R1, 0.0).sum()
