@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
-    from langwright.training import pretrain, sft
+    from langwright.training import launch, pretrain, sft
 
     __version__: str
 
@@ -51,6 +51,7 @@ __all__ = [
     "generate",
     "grow",
     "inspect",
+    "launch",
     "lineage",
     "load",
     "neighbours",
@@ -77,6 +78,7 @@ _WHERE = {
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",
     "inspect": "langwright.providers:inspect",
+    "launch": "langwright.training:launch",
     "lineage": "langwright.store:lineage",
     "load": "langwright.providers:open_model",
     "neighbours": "langwright.providers:neighbours",

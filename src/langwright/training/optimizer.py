@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from langwright.training.muon import Muon
+from langwright.training.parts import placed_as, whole
 from langwright.training.settings import LoopSettings
 
 TABLES = ("embed_tokens", "embed_positions", "lm_head")
@@ -46,7 +49,7 @@ class Optimizers:
             muon.param_groups[0]["peak"] = rate
             self._parts.append(muon)
         groups.append({"params": matrices, "peak": rate, "weight_decay": decay})
-        groups = [group for group in groups if group["params"]]
+        groups = [part for group in groups for part in _of_one_mesh(group)]
         betas, epsilon = settings.adam_betas, settings.adam_epsilon
         self._parts.append(torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True))
 
@@ -66,6 +69,10 @@ class Optimizers:
             for key, value in part.state.get(weight, {}).items()
         }
 
+    def whole(self) -> dict[str, Tensor]:
+        """As `tensors`, gathered from all ranks; every one of them has to ask."""
+        return {name: whole(value) for name, value in self.tensors().items()}
+
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """The reverse of `tensors`."""
         places = {
@@ -77,5 +84,17 @@ class Optimizers:
         for key, value in tensors.items():
             name, _, field = key.rpartition("/")
             weight = self._weights[name]
-            place = weight.device if value.dim() or weight.is_cuda else value.device
-            places[id(weight)].state[weight][field] = value.to(place)
+            held = value.to(weight.device)
+            # AdamW's count of steps is one number, the same on every rank.
+            places[id(weight)].state[weight][field] = (
+                placed_as(weight, held) if held.dim() else held
+            )
+
+
+def _of_one_mesh(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """The group, cut by the ranks that its tensors lie on: AdamW's kernel takes no mixture."""
+    alike: dict[object, list[Tensor]] = {}
+    for weight in group["params"]:
+        mesh = weight.device_mesh if isinstance(weight, DTensor) else None
+        alike.setdefault(mesh, []).append(weight)
+    return [group | {"params": weights} for weights in alike.values()]

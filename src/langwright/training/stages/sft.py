@@ -20,6 +20,7 @@ from langwright.store import Store
 from langwright.training.batch import MicroBatch, Row, gather, next_token_loss
 from langwright.training.epochs import Epochs, held_out
 from langwright.training.lines import open_lines
+from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
@@ -47,17 +48,19 @@ def sft(
     store = store or Store()
     chosen = SFTSettings.build(read_recipe(recipe, "sft", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
-    base = store.get(chosen.model)
     shape = '{"messages": [...]}'
-    data = open_lines(chosen.data, "conversations", shape, store)
+    ranks = join(chosen)
+    with ranks.first_alone():
+        base = store.get(chosen.model)
+        data = open_lines(chosen.data, "conversations", shape, store)
 
-    def prepare() -> tuple[TrainedDecoder, SFT]:
+    def prepare(working: SFTSettings) -> tuple[TrainedDecoder, SFT]:
         bundle = load_model(store.path(base))
         rows = _encode(bundle, store.path(data) / "conversations.jsonl", chosen.context_length)
-        stage = SFT(chosen, bundle, *_split(rows, chosen.validation_fraction))
+        stage = SFT(working, bundle, *_split(rows, chosen.validation_fraction))
         return TrainedDecoder(bundle), stage
 
-    return run_stage(store.run(name), chosen, [base, data], store, prepare)
+    return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
 
 
 def _encode(bundle: ModelBundle, path: Path, context_length: int) -> list[Row]:
