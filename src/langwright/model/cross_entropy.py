@@ -86,7 +86,7 @@ def _plain(products_RV: Tensor, targets_R: Tensor, softcap: float | None) -> tup
     norms_R1 = logits_RV.logsumexp(1, keepdim=True)
     losses_R1 = norms_R1 - logits_RV.gather(1, places_R1)
     words_V = torch.arange(logits_RV.shape[1], device=logits_RV.device)
-    slope_RV = (logits_RV - norms_R1).exp() - (words_V == places_R1)
+    slope_RV = (logits_RV - norms_R1).exp() - (words_V == places_R1).float()
     if bent_RV is not None:
         slope_RV = slope_RV * (1 - bent_RV.square())
     slope_RV = (slope_RV * learnt_R1).to(products_RV.dtype)
