@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from langwright.errors import LangwrightError
 from langwright.progress import Bar, progress
 from langwright.store import Run
-from langwright.training.checkpoint import load_checkpoint, save_checkpoint
+from langwright.training.checkpoint import Saver, load_checkpoint
 from langwright.training.interrupt import deferred_interrupt
 from langwright.training.learner import Batch, Learner
 from langwright.training.ranks import ALONE, Ranks
@@ -106,9 +107,10 @@ class _Training(Generic[M, B]):
                     weight.copy_(stored[name])
         self.learner = Learner(self.module, settings, ranks)
         if found is not None:
-            self.learner.optimizers.restore(found.optimizer)
+            found.restore(self.learner.optimizers.blank(), ranks)
         if ranks.leads:
             run.truncate_metrics(self.state.step)
+        self.saver = Saver(run, ranks)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
 
@@ -116,11 +118,14 @@ class _Training(Generic[M, B]):
         settings, state = self.settings, self.state
         with (
             deferred_interrupt() as interrupt,
+            closing(self.saver),
             progress(self.stage.name, settings.steps, start=state.step) as bar,
         ):
             self._evaluate_if_due()
             while state.step < settings.steps:
                 self._step(bar)
+                if self.ranks.agree(self.saver.failed):
+                    self.saver.wait()
                 last = state.step == settings.steps
                 asked = self.ranks.agree(interrupt.asked)
                 if last or asked or state.step % settings.checkpoint_every == 0:
@@ -193,9 +198,9 @@ class _Training(Generic[M, B]):
             self.run.append_metrics(line)
 
     def _save(self) -> None:
-        model, tensors = self.float32(), self.learner.optimizers.whole()
-        if self.ranks.leads:
-            save_checkpoint(self.run, vars(self.state), model, tensors)
+        weights = {name: held.cpu().clone() for name, held in self.learner.weights().items()}
+        tensors = self.learner.optimizers.tensors()
+        self.saver.save(vars(self.state), self.trained.over(weights), tensors)
 
     def float32(self) -> Trained[M]:
         """The model over the float32 weights themselves."""

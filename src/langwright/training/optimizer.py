@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from langwright.training.muon import Muon
-from langwright.training.parts import placed_as, whole
 from langwright.training.settings import LoopSettings
 
 TABLES = ("embed_tokens", "embed_positions", "lm_head")
@@ -69,26 +68,17 @@ class Optimizers:
             for key, value in part.state.get(weight, {}).items()
         }
 
-    def whole(self) -> dict[str, Tensor]:
-        """As `tensors`, gathered from all ranks; every one of them has to ask."""
-        return {name: whole(value) for name, value in self.tensors().items()}
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """The reverse of `tensors`."""
-        places = {
-            id(weight): part
-            for part in self._parts
-            for group in part.param_groups
-            for weight in group["params"]
-        }
-        for key, value in tensors.items():
-            name, _, field = key.rpartition("/")
-            weight = self._weights[name]
-            held = value.to(weight.device)
-            # AdamW's count of steps is one number, the same on every rank.
-            places[id(weight)].state[weight][field] = (
-                placed_as(weight, held) if held.dim() else held
-            )
+    def blank(self) -> dict[str, Tensor]:
+        """As `tensors`, of a memory that is yet to be filled, in place."""
+        for part in self._parts:
+            fields = ("momentum_buffer",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq")
+            for group in part.param_groups:
+                for weight in group["params"]:
+                    state = part.state[weight]
+                    state |= {field: torch.zeros_like(weight).detach() for field in fields}
+                    if not isinstance(part, Muon):
+                        state["step"] = torch.zeros((), device=weight.device)
+        return self.tensors()
 
 
 def _of_one_mesh(group: dict[str, Any]) -> list[dict[str, Any]]:

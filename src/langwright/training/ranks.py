@@ -36,6 +36,8 @@ class Ranks:
     rank: int = 0
     size: int = 1
     mesh: DeviceMesh | None = None
+    aside: dist.ProcessGroup | None = None
+    """A group of its own for what goes on beside the training."""
 
     @property
     def leads(self) -> bool:
@@ -79,6 +81,14 @@ class Ranks:
         dist.all_reduce(told, op=dist.ReduceOp.MAX)
         return bool(told)
 
+    def told(self, value: int) -> int:
+        """The first rank's value, on each."""
+        if self.mesh is None:
+            return value
+        held = torch.tensor(value)
+        dist.broadcast(held, 0, group=self.aside)
+        return int(held)
+
     @contextmanager
     def first_alone(self) -> Iterator[None]:
         """The first rank goes through the block before the others do, which then find what it
@@ -108,7 +118,7 @@ def join(settings: LoopSettings) -> Ranks:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not dist.is_initialized():
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=PATIENCE)
     groups, left = divmod(size, settings.tensor_parallel)
     if left:
@@ -122,4 +132,4 @@ def join(settings: LoopSettings) -> Ranks:
         (*apart, settings.tensor_parallel),
         mesh_dim_names=("replicate", "shard", "tensor"),
     )
-    return Ranks(dist.get_rank(), size, mesh)
+    return Ranks(dist.get_rank(), size, mesh, dist.new_group(backend="gloo", timeout=PATIENCE))
