@@ -229,10 +229,11 @@ def modded_nanogpt(order: Order) -> tuple[Step, nn.Module]:
     text = file.read_text(encoding="utf-8")
     begin = "import torch\nfrom torch import Tensor, nn"
     code = begin + "\nimport torch.nn.functional as F\n#" + text.split("#             Architecture")[1]
-    peer: dict[str, Any] = {"__name__": "modded_nanogpt"}
-    exec(compile(code.split("#              Optimizer")[0], str(file), "exec"), peer)
+    peer: Any = types.ModuleType("modded_nanogpt")
+    sys.modules[peer.__name__] = peer  # the compiler looks there
+    exec(compile(code.split("#              Optimizer")[0], str(file), "exec"), vars(peer))
     shape = order.shape
-    model = peer["GPT"](shape.vocabulary, shape.layers, shape.width)
+    model = peer.GPT(shape.vocabulary, shape.layers, shape.width)
     if order.precision == "float32":
         model.float()
 
