@@ -26,7 +26,7 @@ import threading
 import time
 import types
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -115,7 +115,8 @@ def langwright(order: Order) -> tuple[Step, nn.Module]:
         }
     )
     learner = Learner(module, settings)
-    ids, targets = data(order)
+    # On the processor, as the loop's: the learner takes them to the device.
+    ids, targets = data(replace(order, device="cpu"))
     batch = MicroBatch(ids, targets, targets.numel())
 
     def step() -> None:
@@ -227,11 +228,11 @@ def modded_nanogpt(order: Order) -> tuple[Step, nn.Module]:
     """Heads of 128, which its model fixes."""
     file = peer_folder("modded-nanogpt") / "records/track_3_optimization/train_gpt_simple.py"
     text = file.read_text(encoding="utf-8")
-    begin = "import torch\nfrom torch import Tensor, nn"
-    code = begin + "\nimport torch.nn.functional as F\n#" + text.split("#             Architecture")[1]
+    code = "import torch\nfrom torch import Tensor, nn\nimport torch.nn.functional as F\n#"
+    code += text.split("#             Architecture")[1].split("#              Optimizer")[0]
     peer: Any = types.ModuleType("modded_nanogpt")
     sys.modules[peer.__name__] = peer  # the compiler looks there
-    exec(compile(code.split("#              Optimizer")[0], str(file), "exec"), vars(peer))
+    exec(compile(code, str(file), "exec"), vars(peer))
     shape = order.shape
     model = peer.GPT(shape.vocabulary, shape.layers, shape.width)
     if order.precision == "float32":
@@ -400,7 +401,7 @@ class Contender:
     """The process of one, which imports what it needs and then waits to be asked."""
 
     def __init__(self, name: str, order: Order) -> None:
-        self.errors: IO[str] = tempfile.TemporaryFile("w+")
+        self.errors: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, __file__, name, order.write()],
             stdin=subprocess.PIPE,

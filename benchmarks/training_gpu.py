@@ -79,9 +79,7 @@ def order_of(entry: Entry, device: str, precision: str, rows: int | None) -> Ord
     shape = SHAPES[entry.shape]
     # Without what lies within the blocks there is room for twice the rows.
     rows = rows or shape.rows * (2 if entry.checkpointing else 1)
-    return Order(
-        replace(shape, rows=rows), precision, device, entry.compiled, entry.checkpointing
-    )
+    return Order(replace(shape, rows=rows), precision, device, entry.compiled, entry.checkpointing)
 
 
 def measure(one: Contender, who: str, order: Order, steps: int, until: float) -> Figures:

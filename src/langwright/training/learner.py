@@ -46,11 +46,12 @@ class Learner(Generic[M]):
         self.device = compute_device(settings.device)
         self.module = module.to(self.device).train()
         for block in getattr(module, "layers", ()):
-            if settings.activation_checkpointing:
-                # Its parameters keep their names, which a wrapper's would not.
-                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+            # The block's own forward, for its parameters to keep their names, which a wrapper's
+            # would not. The compiler does not look into `checkpoint`, which therefore goes around.
             if settings.compile:
-                block.compile()
+                block.forward = torch.compile(block.forward)
+            if settings.activation_checkpointing:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         dtype = compute_dtype(settings.precision, self.device)
         self.masters: MasterWeights | ShardedWeights
         if ranks.mesh is None:
