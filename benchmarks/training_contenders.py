@@ -81,25 +81,28 @@ class Order:
 
 
 def langwright(order: Order) -> tuple[Step, nn.Module]:
+    import torch
+
     from langwright.model import Architecture, Decoder
     from langwright.training.batch import MicroBatch, next_token_loss
     from langwright.training.learner import Learner
     from langwright.training.settings import LoopSettings
 
     shape = order.shape
-    module = Decoder(
-        Architecture(
-            vocab_size=shape.vocabulary,
-            hidden_size=shape.width,
-            intermediate_size=shape.gated,
-            num_layers=shape.layers,
-            num_heads=shape.heads,
-            num_kv_heads=shape.heads,
-            head_dim=shape.width // shape.heads,
-            context_length=shape.context,
-        )
+    architecture = Architecture(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        intermediate_size=shape.gated,
+        num_layers=shape.layers,
+        num_heads=shape.heads,
+        num_kv_heads=shape.heads,
+        head_dim=shape.width // shape.heads,
+        context_length=shape.context,
     )
-    module.initialise(0)
+    # With torch's own first values, as others' models: a GPU makes them at once, a processor would
+    # take a minute at 1.5 billion.
+    with torch.device(order.device):
+        module = Decoder(architecture)
     settings = LoopSettings.build(
         {
             "steps": 1,
@@ -130,16 +133,15 @@ def langwright(order: Order) -> tuple[Step, nn.Module]:
 def nanogpt(order: Order) -> tuple[Step, nn.Module]:
     peer = source("nanoGPT", "model")
     shape = order.shape
-    model = peer.GPT(
-        peer.GPTConfig(
-            block_size=shape.context,
-            vocab_size=shape.vocabulary,
-            n_layer=shape.layers,
-            n_head=shape.heads,
-            n_embd=shape.width,
-            bias=False,
-        )
+    config = peer.GPTConfig(
+        block_size=shape.context,
+        vocab_size=shape.vocabulary,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        n_embd=shape.width,
+        bias=False,
     )
+    model = made(order, lambda: peer.GPT(config))
     return steps(order, model, model.transformer.h, lambda ids, targets: model(ids, targets)[1])
 
 
@@ -158,7 +160,7 @@ def transformers(order: Order) -> tuple[Step, nn.Module]:
         tie_word_embeddings=True,
         use_cache=False,
     )
-    model = peer.LlamaForCausalLM(config).train()
+    model = made(order, lambda: peer.LlamaForCausalLM(config))
 
     def loss(ids: Tensor, targets: Tensor) -> Tensor:
         logits = model(input_ids=ids).logits
@@ -178,23 +180,22 @@ def litgpt(order: Order) -> tuple[Step, nn.Module]:
     sys.modules["litgpt.scripts.convert_hf_checkpoint"] = converter
     peer = source("litgpt", "litgpt.model")
     shape = order.shape
-    model = peer.GPT(
-        peer.Config(
-            name="llama-style",
-            block_size=shape.context,
-            vocab_size=shape.vocabulary,
-            padded_vocab_size=shape.vocabulary,
-            n_layer=shape.layers,
-            n_head=shape.heads,
-            n_embd=shape.width,
-            intermediate_size=shape.gated,
-            rotary_percentage=1.0,
-            parallel_residual=False,
-            bias=False,
-            norm_class_name="RMSNorm",
-            mlp_class_name="LLaMAMLP",
-        )
+    config = peer.Config(
+        name="llama-style",
+        block_size=shape.context,
+        vocab_size=shape.vocabulary,
+        padded_vocab_size=shape.vocabulary,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        n_embd=shape.width,
+        intermediate_size=shape.gated,
+        rotary_percentage=1.0,
+        parallel_residual=False,
+        bias=False,
+        norm_class_name="RMSNorm",
+        mlp_class_name="LLaMAMLP",
     )
+    model = made(order, lambda: peer.GPT(config))
     model.transformer.wte.weight = model.lm_head.weight
 
     def loss(ids: Tensor, targets: Tensor) -> Tensor:
@@ -209,18 +210,17 @@ def nanochat(order: Order) -> tuple[Step, nn.Module]:
     os.environ.setdefault("NANOCHAT_BASE_DIR", tempfile.mkdtemp())
     peer = source("nanochat", "nanochat.gpt")
     shape = order.shape
-    model = peer.GPT(
-        peer.GPTConfig(
-            sequence_len=shape.context,
-            vocab_size=shape.vocabulary,
-            n_layer=shape.layers,
-            n_head=shape.heads,
-            n_kv_head=shape.heads,
-            n_embd=shape.width,
-            window_pattern="L",
-        )
+    config = peer.GPTConfig(
+        sequence_len=shape.context,
+        vocab_size=shape.vocabulary,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        n_kv_head=shape.heads,
+        n_embd=shape.width,
+        window_pattern="L",
     )
-    model.to(order.device).init_weights()
+    model = made(order, lambda: peer.GPT(config))
+    model.init_weights()
     return steps(order, model, model.transformer.h, model, autocast=False)
 
 
@@ -234,7 +234,7 @@ def modded_nanogpt(order: Order) -> tuple[Step, nn.Module]:
     sys.modules[peer.__name__] = peer  # the compiler looks there
     exec(compile(code, str(file), "exec"), vars(peer))
     shape = order.shape
-    model = peer.GPT(shape.vocabulary, shape.layers, shape.width)
+    model = made(order, lambda: peer.GPT(shape.vocabulary, shape.layers, shape.width))
     if order.precision == "float32":
         model.float()
 
@@ -301,6 +301,14 @@ def source(name: str, module: str) -> Any:
     return import_module(module)
 
 
+def made(order: Order, build: Callable[[], Any]) -> Any:
+    """A model, built on the device itself."""
+    import torch
+
+    with torch.device(order.device):
+        return build().to(order.device)
+
+
 def data(order: Order) -> tuple[Tensor, Tensor]:
     import torch
 
@@ -321,7 +329,7 @@ def steps(
     import torch
 
     assert not order.checkpointing
-    model.to(order.device).train()
+    model.train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True
     )

@@ -57,16 +57,16 @@ ENTRIES = [
     Entry("124M", "matrix products"),
     Entry("124M", "langwright"),
     Entry("124M", "langwright", "blocks"),
+    Entry("124M", "nanoGPT", "whole"),
     Entry("124M", "nanochat", "whole"),
     Entry("124M", "modded-nanogpt", "whole"),
-    Entry("124M", "nanoGPT", "whole"),
     Entry("1.5B", "matrix products"),
     Entry("1.5B", "langwright"),
     Entry("1.5B", "langwright", "blocks"),
     Entry("1.5B", "langwright", "blocks", checkpointing=True),
+    Entry("1.5B", "nanoGPT", "blocks"),
     Entry("1.5B", "nanochat", "blocks"),
     Entry("1.5B", "modded-nanogpt", "blocks"),
-    Entry("1.5B", "nanoGPT", "blocks"),
 ]
 NOT_RUN = (
     "modded-nanogpt's train_gpt.py: not run, since it fetches FlashAttention 3 from a hub as it "
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a small shape, in float32")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rows", type=int, help="of a step, for every contender")
-    parser.add_argument("--limit", type=float, default=80, help="seconds for each contender")
+    parser.add_argument("--limit", type=float, default=100, help="seconds for each contender")
     parser.add_argument("--minutes", type=float, default=6, help="for all together")
     parser.add_argument("--peak", type=float, default=989e12, help="FLOP/s of the GPU")
     given = parser.parse_args()
