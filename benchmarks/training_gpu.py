@@ -12,7 +12,7 @@ tokenizers, tiktoken (`pip install --target SITE …`); nanochat wants filelock.
 MFU is 6 N + 12 L T d FLOP a token (PaLM, appendix B; N the matrices with the head, each once),
 times tokens/s, over `--peak`: 989e12 for an H100's dense bfloat16. 12 L T d counts attention as if
 nothing were masked, as PaLM does. Steps are forward, backward, clipping and fused AdamW on fixed
-random tokens, in bfloat16 (`training_contenders.py` says how each is made); attention is torch's
+random tokens, in bfloat16 (`training_models.py` says how each is made); attention is torch's
 kernel for all. Each contender is a process of its own with a time limit, one on the GPU at a time;
 one that runs out of memory is tried again with half its rows. Peers of 48 layers are compiled
 block by block, as ours always are: the whole would take minutes.
@@ -26,7 +26,8 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 
-from training_contenders import Contender, Figures, Order, Shape
+from training_contenders import Contender, Figures
+from training_models import Order, Shape
 
 SHAPES = {
     "124M": Shape(12, 768, 12, 1024, 32, 50304),
