@@ -17,8 +17,8 @@ no more parameters, with `Learner`. Ours reads windows without overlap, shuffled
 another first character on.
 
 `--minutes` is the loss that so much time buys, with any `--shape` (layers x width x context x
-rows); the rate's schedule is one of time there. `--gpu` is nanoGPT's setting for a GPU (6 layers, width
-384, 6 heads, 64 x 256 characters; its own loss with dropout 0.2 is 1.4697). `Decoder` has no
+rows); the rate's schedule is one of time there. `--gpu` is nanoGPT's setting for a GPU (6 layers,
+width 384, 6 heads, 64 x 256 characters; its own loss with dropout 0.2 is 1.4697). `Decoder` has no
 dropout: `noise` of the characters read (not of the targets) are others, at random, and the best
 evaluation is kept.
 """
