@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
 from langwright.model.cache import KeysInSight
-from langwright.model.linear import Linear, side_by_side
+from langwright.model.linear import Linear
 from langwright.model.norm import RMSNorm
 from langwright.model.rotary import rotate
 
@@ -125,8 +125,9 @@ class Attention(nn.Module):
         cache: KeysInSight | None,
         documents: Documents | None = None,
     ) -> Tensor:
-        made = side_by_side(x_BTE, self.q_proj, self.k_proj, self.v_proj)
-        q_BTHD, k_BTKD, v_BTKD = (part.unflatten(-1, (-1, self.head_dim)) for part in made)
+        q_BTHD = self.q_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
+        k_BTKD = self.k_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
+        v_BTKD = self.v_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
         if self.q_norm is not None and self.k_norm is not None:
             q_BTHD, k_BTKD = self.q_norm(q_BTHD), self.k_norm(k_BTKD)
         q, k, v = (part.transpose(1, 2) for part in (q_BTHD, k_BTKD, v_BTKD))

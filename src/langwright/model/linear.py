@@ -33,22 +33,3 @@ class Linear(nn.Linear):
         if self.weight.dtype != x.dtype:
             return super().forward(x)
         return product(x, self.weight, self.bias)
-
-
-def side_by_side(x: Tensor, *linears: nn.Module) -> tuple[Tensor, ...]:
-    """What each of them makes of `x`. In training it is one product, which is faster than several
-    and spares the sum of their gradients; not where something hangs on one of them (an adapter),
-    and not where one is quantised or lies on several ranks.
-    """
-    alike = torch.is_grad_enabled() and all(
-        type(one) is Linear
-        and type(one.weight) is nn.Parameter
-        and one.bias is None
-        and one.weight.dtype == x.dtype
-        and not one._forward_hooks
-        for one in linears
-    )
-    if not alike:
-        return tuple(one(x) for one in linears)
-    weights: list[Tensor] = [one.weight for one in linears if isinstance(one, Linear)]
-    return product(x, torch.cat(weights)).split([len(weight) for weight in weights], dim=-1)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
-from langwright.model.linear import Linear, side_by_side
+from langwright.model.linear import Linear
 
 ACTIVATIONS = {
     "silu": F.silu,
@@ -30,5 +30,4 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.gate_proj is None:
             return self.down_proj(self.act(self.up_proj(x)))
-        gate, up = side_by_side(x, self.gate_proj, self.up_proj)
-        return self.down_proj(self.act(gate) * up)
+        return self.down_proj(self.act(self.gate_proj(x)) * self.up_proj(x))

@@ -52,7 +52,7 @@ class MicroBatch:
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same batch there."""
-        if device.type == "cpu":
+        if self.ids_BT.device.type == device.type:
             return self
         parts = (self.ids_BT, self.targets_BT, self.places_N)
         ids, targets, places = (
