@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
     from langwright.training import pretrain, sft
+    from langwright.training.recipe import recipe
 
     __version__: str
 
@@ -57,6 +58,7 @@ __all__ = [
     "next_tokens",
     "pretrain",
     "pull",
+    "recipe",
     "remove",
     "score",
     "sft",
@@ -83,6 +85,7 @@ _WHERE = {
     "next_tokens": "langwright.providers:next_tokens",
     "pretrain": "langwright.training:pretrain",
     "pull": "langwright.store:pull",
+    "recipe": "langwright.training.recipe:recipe",
     "remove": "langwright.store:remove",
     "score": "langwright.providers:score",
     "sft": "langwright.training:sft",

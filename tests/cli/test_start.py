@@ -30,6 +30,7 @@ VERBS = [
     "score",
     "embed",
     "bench",
+    "recipe",
     "pretrain",
     "sft",
     "evaluate",

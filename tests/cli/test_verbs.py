@@ -221,6 +221,22 @@ def test_chat_answers_a_message_and_piped_text(langwright: Run) -> None:
     assert two["usage"]["prompt_tokens"] > answer["usage"]["prompt_tokens"]
 
 
+def test_recipe(langwright: Run, tmp_path: Path) -> None:
+    found = one_object(langwright("recipe", "list", "--json").stdout)["recipes"]
+    listed = langwright("recipe", "list").stdout
+    assert all(one["name"] in listed and one["about"] in listed for one in found)
+    shown = langwright("recipe", "show", "gpu").stdout
+    assert shown == one_object(langwright("recipe", "show", "gpu", "--json").stdout)["text"]
+    copy = ("recipe", "copy", "gpu", str(tmp_path / "mine.toml"))
+    assert "mine.toml" in langwright(*copy).stdout
+    assert (tmp_path / "mine.toml").read_text() == shown
+    refused = langwright(*copy, "--json")
+    assert (refused.returncode, "--force" in refused.stdout) == (1, True)
+    assert langwright(*copy, "--force").returncode == 0
+    for words in (("show",), ("list", "gpu"), ("show", "gpu", "--force"), ("make",)):
+        assert langwright("recipe", *words).returncode == 2, words
+
+
 RECIPE = """
 [pretrain]
 corpus = "book"
