@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from langwright.text import clean
     from langwright.training import pretrain, sft
     from langwright.training.recipe import recipe
+    from langwright.training.views.show_batch import show_batch
 
     __version__: str
 
@@ -63,6 +64,7 @@ __all__ = [
     "score",
     "sft",
     "show",
+    "show_batch",
     "tokens",
 ]
 
@@ -90,6 +92,7 @@ _WHERE = {
     "score": "langwright.providers:score",
     "sft": "langwright.training:sft",
     "show": "langwright.store:show",
+    "show_batch": "langwright.training.views.show_batch:show_batch",
     "tokens": "langwright.providers:tokens",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -39,6 +40,16 @@ class Settings(BaseModel):
                 "The settings are wrong: " + "; ".join(problems) + ".",
                 remedy=" ".join(remedies) or "Correct the value.",
             ) from None
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """The settings whose `model_dump(mode="json")` gave `values`: what equals its default
+        counts as not set, which some checks ask for."""
+        fields = cls.model_fields.items()
+        given = {key: field.get_default() for key, field in fields if not field.is_required()}
+        defaults = json.loads(json.dumps(given))  # where a tuple is a list
+        kept = [key for key in values if key not in defaults or values[key] != defaults[key]]
+        return cls.build({key: values[key] for key in kept})
 
     def differences(self, other: Settings) -> list[str]:
         """One line for each key whose value differs: `key: here -> there`."""

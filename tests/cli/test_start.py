@@ -33,6 +33,7 @@ VERBS = [
     "recipe",
     "pretrain",
     "sft",
+    "show-batch",
     "evaluate",
     "grow",
     "export",

@@ -32,6 +32,7 @@ from langwright.cli import (
     score,
     sft,
     show,
+    show_batch,
     tokens,
 )
 from langwright.cli.faults import report
@@ -60,6 +61,7 @@ for name, verb in (
     ("recipe", recipe.recipe),
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
+    ("show-batch", show_batch.show_batch),
     ("evaluate", evaluate.evaluate),
     ("grow", grow.grow),
     ("export", export.export),
