@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
-    from langwright.training import pretrain, sft
+    from langwright.training import launch, pretrain, sft
     from langwright.training.recipe import recipe
     from langwright.training.views.show_batch import show_batch
 
@@ -53,6 +53,7 @@ __all__ = [
     "generate",
     "grow",
     "inspect",
+    "launch",
     "lineage",
     "load",
     "neighbours",
@@ -81,6 +82,7 @@ _WHERE = {
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",
     "inspect": "langwright.providers:inspect",
+    "launch": "langwright.training:launch",
     "lineage": "langwright.store:lineage",
     "load": "langwright.providers:open_model",
     "neighbours": "langwright.providers:neighbours",

@@ -21,6 +21,7 @@ from langwright.cli import (
     generate,
     grow,
     inspect,
+    launch,
     lineage,
     list_,
     neighbours,
@@ -67,6 +68,11 @@ for name, verb in (
     ("export", export.export),
 ):
     app.command(name)(verb)
+# What follows its options is a command line of its own.
+app.command(
+    "launch",
+    context_settings={"allow_interspersed_args": False, "allow_extra_args": True},
+)(launch.launch)
 
 
 def _version(wanted: bool) -> None:

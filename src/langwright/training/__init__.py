@@ -1,4 +1,4 @@
-"""One loop for every stage of training. Its parts are imported when they are first asked for: who
+"""One loop for every stage of training. The stages are imported when they are first asked for: who
 reads recipes and metrics needs no torch."""
 
 from __future__ import annotations
@@ -6,19 +6,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from langwright.training.launch import launch
+from langwright.training.recipe import read_recipe, recipes
+
 if TYPE_CHECKING:
-    from langwright.training.recipe import read_recipe, recipes
     from langwright.training.stages.pairs import pairs
     from langwright.training.stages.pretrain import pretrain
     from langwright.training.stages.sft import sft
 
-__all__ = ["pairs", "pretrain", "read_recipe", "recipes", "sft"]
+__all__ = ["launch", "pairs", "pretrain", "read_recipe", "recipes", "sft"]
 
 _WHERE = {
     "pairs": "langwright.training.stages.pairs",
     "pretrain": "langwright.training.stages.pretrain",
-    "read_recipe": "langwright.training.recipe",
-    "recipes": "langwright.training.recipe",
     "sft": "langwright.training.stages.sft",
 }
 

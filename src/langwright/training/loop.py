@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,35 +16,23 @@ from torch import Tensor, nn
 from langwright.errors import LangwrightError
 from langwright.progress import Bar, progress
 from langwright.store import Run
-from langwright.training.checkpoint import load_checkpoint, save_checkpoint
+from langwright.training.checkpoint import Saver, load_checkpoint
 from langwright.training.interrupt import deferred_interrupt
-from langwright.training.learner import Learner
+from langwright.training.learner import Batch, Learner
+from langwright.training.ranks import ALONE, Ranks
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
 from langwright.training.trained import Trained
 
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
-B = TypeVar("B", bound="Batch")
+B = TypeVar("B", bound=Batch)
 
 
 class Diverged(LangwrightError):
     """The loss is no longer a number."""
 
     type = "diverged"
-
-
-class Batch(Protocol):
-    """What is worked through in one piece."""
-
-    @property
-    def units(self) -> int:
-        """Number of what the loss is a sum over: target tokens."""
-        ...
-
-    def to(self, device: torch.device) -> Self:
-        """The same batch on the device that computes."""
-        ...
 
 
 class Stage(Protocol[M_contra, B]):
@@ -79,7 +68,11 @@ class TrainingState:
 
 
 def train(
-    run: Run, trained: Trained[M], stage: Stage[M, B], settings: LoopSettings
+    run: Run,
+    trained: Trained[M],
+    stage: Stage[M, B],
+    settings: LoopSettings,
+    ranks: Ranks = ALONE,
 ) -> tuple[Trained[M], dict[str, Any]]:
     """Train `trained.module` until `settings.steps`, from the run's last checkpoint if it has one.
 
@@ -87,16 +80,22 @@ def train(
     metrics; the module given is used up. Ctrl-C or SIGTERM saves a checkpoint and raises
     KeyboardInterrupt.
     """
-    training = _Training(run, trained, stage, settings)
+    training = _Training(run, trained, stage, settings, ranks)
     done = training.go()
     return training.float32(), done
 
 
 class _Training(Generic[M, B]):
     def __init__(
-        self, run: Run, trained: Trained[M], stage: Stage[M, B], settings: LoopSettings
+        self,
+        run: Run,
+        trained: Trained[M],
+        stage: Stage[M, B],
+        settings: LoopSettings,
+        ranks: Ranks,
     ) -> None:
         self.run, self.trained, self.stage, self.settings = run, trained, stage, settings
+        self.ranks = ranks
         self.module = trained.module
         self.state = TrainingState()
         found = load_checkpoint(run)
@@ -106,10 +105,12 @@ class _Training(Generic[M, B]):
             with torch.no_grad():
                 for name, weight in self.module.named_parameters():
                     weight.copy_(stored[name])
-        self.learner = Learner(self.module, settings)
+        self.learner = Learner(self.module, settings, ranks)
         if found is not None:
-            self.learner.optimizers.restore(found.optimizer)
-        run.truncate_metrics(self.state.step)
+            found.restore(self.learner.optimizers.blank(), ranks)
+        if ranks.leads:
+            run.truncate_metrics(self.state.step)
+        self.saver = Saver(run, ranks)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
 
@@ -117,15 +118,19 @@ class _Training(Generic[M, B]):
         settings, state = self.settings, self.state
         with (
             deferred_interrupt() as interrupt,
+            closing(self.saver),
             progress(self.stage.name, settings.steps, start=state.step) as bar,
         ):
             self._evaluate_if_due()
             while state.step < settings.steps:
                 self._step(bar)
+                if self.ranks.agree(self.saver.failed):
+                    self.saver.wait()
                 last = state.step == settings.steps
-                if last or interrupt.asked or state.step % settings.checkpoint_every == 0:
+                asked = self.ranks.agree(interrupt.asked)
+                if last or asked or state.step % settings.checkpoint_every == 0:
                     self._save()  # before evaluating: a failure there must not cost the work
-                if interrupt.asked and not last:
+                if asked and not last:
                     raise KeyboardInterrupt
                 self._evaluate_if_due()
         return {
@@ -149,9 +154,8 @@ class _Training(Generic[M, B]):
         device = self.learner.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # Dropout is a function of the seed and the step, as the data is.
-            torch.manual_seed(_dropout_seed(settings.seed, state.step))
-            there = [batch.to(device) for batch in batches]
-            total = self.learner.gradients(self.stage.loss, there, units)
+            seed = _dropout_seed(settings.seed, state.step)
+            total = self.learner.gradients(self.stage.loss, batches, units, seed)
         loss, norm = torch.stack((total, self.learner.clip())).tolist()
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise Diverged(
@@ -170,7 +174,7 @@ class _Training(Generic[M, B]):
         bits = self.stage.bits_per_byte(loss)
         if bits is not None:
             line["bits_per_byte"] = bits
-        self.run.append_metrics(line)
+        self._record(line)
         words = f"loss {loss:.3f}" + (f", {bits:.2f} bits/byte" if bits is not None else "")
         bar.advance(1, f"{words}, {state.tokens / state.seconds:,.0f} tokens/s")
 
@@ -180,18 +184,23 @@ class _Training(Generic[M, B]):
         if step % self.settings.eval_every and step != self.settings.steps:
             return
         done = [line for line in self.run.read_metrics() if "val_loss" in line]
-        if done and done[-1]["step"] == step:
+        if self.ranks.agree(bool(done) and done[-1]["step"] == step):
             self.metrics = {key: done[-1][key] for key in done[-1] if key.startswith("val_")}
             return
         self.module.eval()
         self.metrics = self.stage.evaluate(self.module, whole=False)
         self.module.train()
         minutes = {"tokens": self.state.tokens, "seconds": round(self.state.seconds, 3)}
-        self.run.append_metrics({"step": step, **minutes, **self.metrics})
+        self._record({"step": step, **minutes, **self.metrics})
+
+    def _record(self, line: dict[str, Any]) -> None:
+        if self.ranks.leads:
+            self.run.append_metrics(line)
 
     def _save(self) -> None:
+        weights = {name: held.cpu().clone() for name, held in self.learner.weights().items()}
         tensors = self.learner.optimizers.tensors()
-        save_checkpoint(self.run, vars(self.state), self.float32(), tensors)
+        self.saver.save(vars(self.state), self.trained.over(weights), tensors)
 
     def float32(self) -> Trained[M]:
         """The model over the float32 weights themselves."""

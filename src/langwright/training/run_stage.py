@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 from langwright.model import weights_sha256
 from langwright.model.description import describe_module, in_a_line
 from langwright.progress import say
 from langwright.store import Artifact, Run, Store
 from langwright.training.loop import B, M, Stage, train
-from langwright.training.settings import LoopSettings
+from langwright.training.ranks import ALONE, Ranks
+from langwright.training.settings import HOW, LoopSettings
 from langwright.training.trained import Trained
+
+S = TypeVar("S", bound=LoopSettings)
 
 Result = dict[str, Any]
 """What every training verb returns; the keys are those of the command line's JSON."""
@@ -19,24 +23,31 @@ Result = dict[str, Any]
 
 def run_stage(
     run: Run,
-    settings: LoopSettings,
+    settings: S,
     parents: Sequence[Artifact],
     store: Store,
-    prepare: Callable[[], tuple[Trained[M], Stage[M, B]]],
+    prepare: Callable[[S], tuple[Trained[M], Stage[M, B]]],
+    ranks: Ranks = ALONE,
 ) -> Result:
     """Train under the run's name; a finished run answers at once. Raises `BadSettings` when the
-    run was begun with other settings, `Busy` when another process holds it."""
+    run was begun with other settings, `Busy` when another process holds it.
+
+    On several ranks each calls this; the first one holds the run and writes to it."""
     values = settings.model_dump(mode="json")
-    run.open(values, [parent.digest for parent in parents])
-    with run.locked():
+    with ranks.first_alone():
+        run.open(values, [parent.digest for parent in parents], free=HOW)
+    with run.locked() if ranks.leads else nullcontext():
         if run.state["status"] == "finished":
             result: Result = run.state["result"]
             return result
-        run.update_state(status="running")
+        if ranks.leads:
+            run.update_state(status="running")
         try:
-            begun, stage = prepare()
+            begun, stage = prepare(settings.divided(ranks.data_size))
             say(f"{run.name}: {in_a_line(describe_module(begun.module))}.")
-            trained, done = train(run, begun, stage, settings)
+            trained, done = train(run, begun, stage, settings, ranks)
+            if not ranks.leads:
+                return {"run": run.name, "model": run.name, **done}
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
             result = {
                 "run": run.name,
@@ -56,7 +67,8 @@ def run_stage(
                 trained.save(draft.folder)
             run.update_state(status="finished", result=result)
         except BaseException:
-            run.update_state(status="stopped")
+            if ranks.leads:
+                run.update_state(status="stopped")
             raise
     say(f"{run.name}: finished after {result['steps']} steps.")
     return result

@@ -32,6 +32,9 @@ class MasterWeights:
             else:
                 weight.grad.zero_()
 
+    def last_next(self, last: bool) -> None:
+        """Nothing: there is no one to tell."""
+
     def gather(self) -> None:
         """Add the gradients that the module's copies got, and drop theirs."""
         for weight, copy in zip(self._masters, self._copies, strict=False):

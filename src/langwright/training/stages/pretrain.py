@@ -28,6 +28,7 @@ from langwright.text import (
 )
 from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, read_tokenizer
 from langwright.training.batch import MicroBatch, gather_packed, next_token_loss
+from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
@@ -81,6 +82,21 @@ def pretrain(
     store = store or Store()
     chosen = PretrainSettings.build(read_recipe(recipe, "pretrain", settings))
     name = name or f"{recipe.rpartition('/')[2].removesuffix('.toml')}-base"
+    ranks = join(chosen)
+    with ranks.first_alone():
+        shards, tokenizer = _build(chosen, name, store)
+    return run_stage(
+        store.run(name),
+        chosen,
+        [*shards, tokenizer],
+        store,
+        lambda working: _prepare(working, shards, tokenizer, store),
+        ranks,
+    )
+
+
+def _build(chosen: PretrainSettings, name: str, store: Store) -> tuple[list[Artifact], Artifact]:
+    """Token shards of each corpus, and the tokenizer."""
     fraction = chosen.validation_fraction
     shares = chosen.corpus
     if isinstance(shares, str):
@@ -101,13 +117,7 @@ def pretrain(
         build_shards(shard, corpus, tokenizer, fraction, store)
         for shard, corpus in zip(named, corpora, strict=True)
     ]
-    return run_stage(
-        store.run(name),
-        chosen,
-        [*shards, tokenizer],
-        store,
-        lambda: _prepare(chosen, shards, tokenizer, store),
-    )
+    return shards, tokenizer
 
 
 def _prepare(

@@ -22,6 +22,7 @@ from langwright.tokens import ChatTemplate, Tokenizer
 from langwright.training.batch import MicroBatch, Row, gather, next_token_loss
 from langwright.training.epochs import Epochs, held_out
 from langwright.training.lines import open_lines
+from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
@@ -49,15 +50,17 @@ def sft(
     store = store or Store()
     chosen = SFTSettings.build(read_recipe(recipe, "sft", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
-    base = store.get(chosen.model)
     shape = '{"messages": [...]}'
-    data = open_lines(chosen.data, "conversations", shape, store)
+    ranks = join(chosen)
+    with ranks.first_alone():
+        base = store.get(chosen.model)
+        data = open_lines(chosen.data, "conversations", shape, store)
 
-    def prepare() -> tuple[TrainedDecoder, SFT]:
+    def prepare(working: SFTSettings) -> tuple[TrainedDecoder, SFT]:
         bundle = load_model(store.path(base))
-        return TrainedDecoder(bundle), SFT.build(chosen, bundle.text, data, store)
+        return TrainedDecoder(bundle), SFT.build(working, bundle.text, data, store)
 
-    return run_stage(store.run(name), chosen, [base, data], store, prepare)
+    return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
 
 
 def _encode(template: ChatTemplate | None, path: Path, context_length: int) -> list[Row]:
