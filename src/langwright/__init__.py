@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
     from langwright.training import launch, pretrain, sft
+    from langwright.training.recipe import recipe
+    from langwright.training.views.show_batch import show_batch
 
     __version__: str
 
@@ -58,10 +60,12 @@ __all__ = [
     "next_tokens",
     "pretrain",
     "pull",
+    "recipe",
     "remove",
     "score",
     "sft",
     "show",
+    "show_batch",
     "tokens",
 ]
 
@@ -85,10 +89,12 @@ _WHERE = {
     "next_tokens": "langwright.providers:next_tokens",
     "pretrain": "langwright.training:pretrain",
     "pull": "langwright.store:pull",
+    "recipe": "langwright.training.recipe:recipe",
     "remove": "langwright.store:remove",
     "score": "langwright.providers:score",
     "sft": "langwright.training:sft",
     "show": "langwright.store:show",
+    "show_batch": "langwright.training.views.show_batch:show_batch",
     "tokens": "langwright.providers:tokens",
 }
 

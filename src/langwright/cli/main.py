@@ -28,10 +28,12 @@ from langwright.cli import (
     next_tokens,
     pretrain,
     pull,
+    recipe,
     remove,
     score,
     sft,
     show,
+    show_batch,
     tokens,
 )
 from langwright.cli.faults import report
@@ -57,8 +59,10 @@ for name, verb in (
     ("score", score.score),
     ("embed", embed.embed),
     ("bench", bench.bench),
+    ("recipe", recipe.recipe),
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
+    ("show-batch", show_batch.show_batch),
     ("evaluate", evaluate.evaluate),
     ("grow", grow.grow),
     ("export", export.export),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from langwright.config import Settings
 from langwright.evaluation import document_nats
 from langwright.model import Architecture, Decoder, ModelBundle
+from langwright.model.text_parts import TextParts
 from langwright.providers import load_tokenizer
 from langwright.store import Artifact, Store
 from langwright.text import (
@@ -122,8 +123,8 @@ def _build(chosen: PretrainSettings, name: str, store: Store) -> tuple[list[Arti
 def _prepare(
     settings: PretrainSettings, shards: Sequence[Artifact], vocabulary: Artifact, store: Store
 ) -> tuple[TrainedDecoder, Pretrain]:
-    tokenizer = read_tokenizer(store.path(vocabulary) / "tokenizer.json")
-    end = tokenizer.special[END_OF_TEXT]
+    text = text_of(vocabulary, store)
+    tokenizer = text.tokenizer
     shape = Architecture.build(
         {
             # Rows in sixties-four suit the matrix kernels, and other engines' loaders.
@@ -140,10 +141,17 @@ def _prepare(
     )
     module = Decoder(shape)
     module.initialise(settings.seed)
+    bundle = ModelBundle(module, tokenizer, text.template, text.end_ids, text.start_id)
+    return TrainedDecoder(bundle), Pretrain.build(settings, text, shards, store)
+
+
+def text_of(vocabulary: Artifact, store: Store) -> TextParts:
+    """How a model that is pretrained with this tokenizer meets text."""
+    tokenizer = read_tokenizer(store.path(vocabulary) / "tokenizer.json")
+    end = tokenizer.special[END_OF_TEXT]
     ends = frozenset({end, tokenizer.special[TURN_END]})
     template = ChatTemplate(CHATML, tokenizer, bos=END_OF_TEXT)
-    bundle = ModelBundle(module, tokenizer, template, ends, end)
-    return TrainedDecoder(bundle), Pretrain(settings, [store.path(shard) for shard in shards], end)
+    return TextParts(tokenizer, template, ends, end)
 
 
 class Pretrain:
@@ -169,6 +177,18 @@ class Pretrain:
         self._bytes_per_token = size / sum(trained)
         self._packed = sum(trained) / (sum(self._mixture.drawn) * settings.context_length)
         self._validation = [TokenShards(folder, "validation") for folder in shards]
+
+    @classmethod
+    def build(
+        cls,
+        settings: PretrainSettings,
+        text: TextParts,
+        shards: Sequence[Artifact],
+        store: Store,
+    ) -> Pretrain:
+        """The stage of a run: `text` is `text_of` its tokenizer, `shards` its other parents."""
+        end = text.tokenizer.special[END_OF_TEXT]
+        return cls(settings, [store.path(shard) for shard in shards], end)
 
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         settings = self._settings
