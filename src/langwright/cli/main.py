@@ -35,6 +35,7 @@ from langwright.cli import (
     show,
     show_batch,
     tokens,
+    verify_resume,
 )
 from langwright.cli.faults import report
 
@@ -64,6 +65,7 @@ for name, verb in (
     ("sft", sft.sft),
     ("show-batch", show_batch.show_batch),
     ("evaluate", evaluate.evaluate),
+    ("verify-resume", verify_resume.verify_resume),
     ("grow", grow.grow),
     ("export", export.export),
 ):

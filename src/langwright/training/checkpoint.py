@@ -31,13 +31,11 @@ from langwright.errors import Damaged
 from langwright.store import Run, write_atomic
 from langwright.store.atomic import space_checked, sync_tree
 from langwright.training.ranks import Ranks
+from langwright.training.settings import LoopSettings
 from langwright.training.trained import Trained
 
 # Of one process it is told, at each checkpoint, that it is one process.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-
-KEPT = 2
-"""The newest, and the one before it should the newest be damaged."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ class Saver:
     dropped. Each rank writes its part of the optimizer's memory, the first one all else.
     """
 
-    def __init__(self, run: Run, ranks: Ranks) -> None:
-        self._run, self._ranks = run, ranks
+    def __init__(self, run: Run, settings: LoopSettings, ranks: Ranks) -> None:
+        self._run, self._settings, self._ranks = run, settings, ranks
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
@@ -145,9 +143,9 @@ class Saver:
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
         write_atomic(folder / "latest", final.name)
-        kept = sorted(folder.glob("step-*"))[-KEPT:]
-        for path in folder.glob("step-*"):
-            if path not in kept:
+        every = self._settings.keep_every
+        for path in sorted(folder.glob("step-*"))[: -self._settings.keep_checkpoints]:
+            if not every or int(path.name.removeprefix("step-")) % every:
                 shutil.rmtree(path)
         for litter in folder.glob("aside-*"):  # of a process that was killed
             shutil.rmtree(litter, ignore_errors=True)

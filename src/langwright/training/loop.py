@@ -73,14 +73,16 @@ def train(
     stage: Stage[M, B],
     settings: LoopSettings,
     ranks: Ranks = ALONE,
+    until: int | None = None,
 ) -> tuple[Trained[M], dict[str, Any]]:
-    """Train `trained.module` until `settings.steps`, from the run's last checkpoint if it has one.
+    """Train `trained.module` until `settings.steps` (or step `until` of them), from the run's last
+    checkpoint if it has one.
 
     Returns the model with its float32 weights, and steps, tokens, resumed_from_step and the last
     metrics; the module given is used up. Ctrl-C or SIGTERM saves a checkpoint and raises
     KeyboardInterrupt.
     """
-    training = _Training(run, trained, stage, settings, ranks)
+    training = _Training(run, trained, stage, settings, ranks, until or settings.steps)
     done = training.go()
     return training.float32(), done
 
@@ -93,9 +95,10 @@ class _Training(Generic[M, B]):
         stage: Stage[M, B],
         settings: LoopSettings,
         ranks: Ranks,
+        until: int,
     ) -> None:
         self.run, self.trained, self.stage, self.settings = run, trained, stage, settings
-        self.ranks = ranks
+        self.ranks, self.until = ranks, until
         self.module = trained.module
         self.state = TrainingState()
         found = load_checkpoint(run)
@@ -110,7 +113,7 @@ class _Training(Generic[M, B]):
             found.restore(self.learner.optimizers.blank(), ranks)
         if ranks.leads:
             run.truncate_metrics(self.state.step)
-        self.saver = Saver(run, ranks)
+        self.saver = Saver(run, settings, ranks)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
 
@@ -122,11 +125,11 @@ class _Training(Generic[M, B]):
             progress(self.stage.name, settings.steps, start=state.step) as bar,
         ):
             self._evaluate_if_due()
-            while state.step < settings.steps:
+            while state.step < self.until:
                 self._step(bar)
                 if self.ranks.agree(self.saver.failed):
                     self.saver.wait()
-                last = state.step == settings.steps
+                last = state.step == self.until
                 asked = self.ranks.agree(interrupt.asked)
                 if last or asked or state.step % settings.checkpoint_every == 0:
                     self._save()  # before evaluating: a failure there must not cost the work

@@ -34,6 +34,9 @@ class LoopSettings(Settings):
     `decay_fraction`. `optimizer` `muon` moves the matrices of the layers by Muon and the rest by
     AdamW.
 
+    Of the checkpoints, the newest `keep_checkpoints` stay, and those at multiples of `keep_every`
+    (0: no others).
+
     Several processes (`langwright launch`) share the work: `parallel` `fsdp` gives each a part of
     the weights, `ddp` all of them; in groups of `tensor_parallel` they share each matrix.
     `compile` has torch compile the blocks, which takes a minute and a C++ compiler at the start.
@@ -58,6 +61,8 @@ class LoopSettings(Settings):
     gradient_clip: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
     checkpoint_every: int = Field(100, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    keep_every: int = Field(0, ge=0)
     eval_every: int = Field(50, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
