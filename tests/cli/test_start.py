@@ -35,8 +35,10 @@ VERBS = [
     "sft",
     "show-batch",
     "evaluate",
+    "verify-resume",
     "grow",
     "export",
+    "launch",
 ]
 HEAVY = "torch transformers tokenizers pydantic rich numpy jinja2 platformdirs"
 
