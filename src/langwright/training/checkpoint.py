@@ -40,13 +40,15 @@ def save_checkpoint(
     state: Mapping[str, Any],
     trained: Trained[nn.Module],
     optimizer: Mapping[str, Tensor],
+    needed: int | None = None,
 ) -> None:
-    """Write aside, sync, rename; move the pointer `latest` last; then drop the oldest.
+    """Write aside, sync, rename; move the pointer `latest` last; then drop the oldest, but for the
+    newest at or before step `needed`, and those of later steps, from which the run has gone back.
 
     `trained` holds the float32 master weights; its folder can be loaded as a model by itself.
     Raises `NoSpace` with all that stood before untouched.
     """
-    final = run.checkpoints / f"step-{state['step']:08d}"
+    final = run.checkpoints / _name(state["step"])
     aside = run.checkpoints / f"aside-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -64,12 +66,36 @@ def save_checkpoint(
             write_atomic(run.checkpoints / "latest", final.name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    kept = sorted(run.checkpoints.glob("step-*"))[-KEPT:]
-    for path in run.checkpoints.glob("step-*"):
+    earlier = [path for path in saved_checkpoints(run) if path.name <= final.name]
+    kept = earlier[-KEPT:]
+    if needed is not None:
+        kept += [path for path in earlier if path.name <= _name(needed)][-1:]
+    for path in saved_checkpoints(run):
         if path not in kept:
             shutil.rmtree(path)
     for litter in run.checkpoints.glob("aside-*"):  # of a process that was killed
         shutil.rmtree(litter, ignore_errors=True)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def saved_checkpoints(run: Run) -> list[Path]:
+    """All that are there, the oldest first."""
+    return sorted(run.checkpoints.glob("step-*"))
+
+
+def return_to(run: Run, step: int) -> int:
+    """Make the newest checkpoint at or before `step` the latest, or the beginning where there is
+    none; the step that it is of."""
+    earlier = [path for path in saved_checkpoints(run) if path.name <= _name(step)]
+    pointer = run.checkpoints / "latest"
+    if not earlier:
+        pointer.unlink(missing_ok=True)
+        return 0
+    write_atomic(pointer, earlier[-1].name)
+    return int(earlier[-1].name.removeprefix("step-"))
 
 
 def load_checkpoint(run: Run) -> Checkpoint | None:
@@ -91,7 +117,7 @@ def load_checkpoint(run: Run) -> Checkpoint | None:
 
 
 def _damaged(run: Run, path: Path, why: str) -> Damaged:
-    others = [other for other in sorted(run.checkpoints.glob("step-*")) if other != path]
+    others = [other for other in saved_checkpoints(run) if other < path]
     if others:
         pointer = run.checkpoints / "latest"
         remedy = (

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from langwright.errors import LangwrightError
 from langwright.progress import Bar, progress
 from langwright.store import Run
 from langwright.training.checkpoint import load_checkpoint, save_checkpoint
+from langwright.training.guard import Guard, Verdict, diverged, tell
+from langwright.training.heartbeat import Heartbeat
+from langwright.training.incident import write_incident
 from langwright.training.interrupt import deferred_interrupt
 from langwright.training.learner import Learner
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
+from langwright.training.state import TrainingState
 from langwright.training.trained import Trained
 
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 B = TypeVar("B", bound="Batch")
-
-
-class Diverged(LangwrightError):
-    """The loss is no longer a number."""
-
-    type = "diverged"
 
 
 class Batch(Protocol):
@@ -68,16 +63,6 @@ class Stage(Protocol[M_contra, B]):
         ...
 
 
-@dataclass
-class TrainingState:
-    """What a checkpoint carries beside tensors. `seconds` are those of training steps alone."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    loss: float = math.nan
-
-
 def train(
     run: Run, trained: Trained[M], stage: Stage[M, B], settings: LoopSettings
 ) -> tuple[Trained[M], dict[str, Any]]:
@@ -101,7 +86,7 @@ class _Training(Generic[M, B]):
         self.state = TrainingState()
         found = load_checkpoint(run)
         if found is not None:
-            self.state = TrainingState(**found.state)
+            self.state = TrainingState.of(found.state)
             stored = trained.named(found.weights)
             with torch.no_grad():
                 for name, weight in self.module.named_parameters():
@@ -109,7 +94,8 @@ class _Training(Generic[M, B]):
         self.learner = Learner(self.module, settings)
         if found is not None:
             self.learner.optimizers.restore(found.optimizer)
-        run.truncate_metrics(self.state.step)
+        self.guard = Guard(settings, self.state, self.learner)
+        run.truncate_metrics(self.state.step, self.state.guard.incidents)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
 
@@ -117,11 +103,15 @@ class _Training(Generic[M, B]):
         settings, state = self.settings, self.state
         with (
             deferred_interrupt() as interrupt,
+            Heartbeat(self.run, settings.stall_seconds) as heartbeat,
             progress(self.stage.name, settings.steps, start=state.step) as bar,
         ):
             self._evaluate_if_due()
             while state.step < settings.steps:
-                self._step(bar)
+                with heartbeat.step(state.step + 1):
+                    moved = self._step(bar)
+                if not moved:
+                    continue
                 last = state.step == settings.steps
                 if last or interrupt.asked or state.step % settings.checkpoint_every == 0:
                     self._save()  # before evaluating: a failure there must not cost the work
@@ -139,10 +129,11 @@ class _Training(Generic[M, B]):
             },
         }
 
-    def _step(self, bar: Bar) -> None:
+    def _step(self, bar: Bar) -> bool:
+        """Make a step, or refuse to; whether it was made."""
         state, settings = self.state, self.settings
         started = time.perf_counter()
-        batches = self.stage.micro_batches(state.step)
+        batches = self.stage.micro_batches(self.guard.window)
         # The denominator is that of the whole step: a mean of means would weigh micro-batches
         # with few targets too much.
         units = sum(batch.units for batch in batches)
@@ -153,16 +144,17 @@ class _Training(Generic[M, B]):
             there = [batch.to(device) for batch in batches]
             total = self.learner.gradients(self.stage.loss, there, units)
         loss, norm = torch.stack((total, self.learner.clip())).tolist()
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise Diverged(
-                f"The loss at step {state.step + 1} is {loss}, the gradient's norm {norm}.",
-                remedy="Lower learning_rate (or raise warmup_steps) and start under another name.",
-            )
-        factor = learning_rate_factor(state.step, settings)
+        verdict = self.guard.judge(loss, norm)
+        if verdict.decision != "accept":
+            state.seconds += time.perf_counter() - started
+            self._refuse(verdict, loss, norm, batches, bar)
+            return False
+        factor = learning_rate_factor(state.step, settings) * self.guard.rate
         self.learner.move(factor)
         state.step += 1
         state.tokens += units
         state.loss = loss
+        self.guard.accept(loss, norm)
         state.seconds += time.perf_counter() - started
         line: dict[str, Any] = {"step": state.step, "loss": loss, "gradient_norm": norm}
         line |= {"learning_rate": settings.learning_rate * factor}
@@ -173,6 +165,24 @@ class _Training(Generic[M, B]):
         self.run.append_metrics(line)
         words = f"loss {loss:.3f}" + (f", {bits:.2f} bits/byte" if bits is not None else "")
         bar.advance(1, f"{words}, {state.tokens / state.seconds:,.0f} tokens/s")
+        return True
+
+    def _refuse(
+        self, verdict: Verdict, loss: float, norm: float, batches: Sequence[B], bar: Bar
+    ) -> None:
+        """Leave the batch out, and go back if need be; write it down. Raises `Diverged`."""
+        before = self.state.step
+        incident = self.guard.refuse(verdict, loss, norm)
+        # What is not made good in the checkpoint is done again after a kill, its line too.
+        self.run.truncate_metrics(self.state.step, incident.number - 1)
+        self.run.append_metrics(incident.line())
+        write_incident(self.run, incident, self.stage, batches)
+        if incident.decision == "stop":
+            raise diverged(incident, self.run)
+        tell(incident)
+        if incident.back_to is not None:
+            bar.advance(self.state.step - before)
+            self._save()
 
     def _evaluate_if_due(self) -> None:
         """Evaluate at the start, every `eval_every` steps and at the end; once a step."""
@@ -191,7 +201,8 @@ class _Training(Generic[M, B]):
 
     def _save(self) -> None:
         tensors = self.learner.optimizers.tensors()
-        save_checkpoint(self.run, vars(self.state), self.float32(), tensors)
+        values, needed = self.state.values(), self.state.guard.snapshots
+        save_checkpoint(self.run, values, self.float32(), tensors, min(needed, default=None))
 
     def float32(self) -> Trained[M]:
         """The model over the float32 weights themselves."""

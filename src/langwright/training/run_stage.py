@@ -9,6 +9,8 @@ from langwright.model import weights_sha256
 from langwright.model.description import describe_module, in_a_line
 from langwright.progress import say
 from langwright.store import Artifact, Run, Store
+from langwright.training.checkpoint import return_to
+from langwright.training.guard import SnapshotLost
 from langwright.training.loop import B, M, Stage, train
 from langwright.training.settings import LoopSettings
 from langwright.training.trained import Trained
@@ -34,9 +36,7 @@ def run_stage(
             return result
         run.update_state(status="running")
         try:
-            begun, stage = prepare()
-            say(f"{run.name}: {in_a_line(describe_module(begun.module))}.")
-            trained, done = train(run, begun, stage, settings)
+            trained, stage, done = _trained(run, settings, prepare)
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
             result = {
                 "run": run.name,
@@ -60,3 +60,20 @@ def run_stage(
             raise
     say(f"{run.name}: finished after {result['steps']} steps.")
     return result
+
+
+def _trained(
+    run: Run, settings: LoopSettings, prepare: Callable[[], tuple[Trained[M], Stage[M, B]]]
+) -> tuple[Trained[M], Stage[M, B], dict[str, Any]]:
+    """Train, from an earlier checkpoint should a snapshot be needed that a kill has taken: the
+    steps since then are done again as they were, and the snapshot is there when it is needed."""
+    while True:
+        begun, stage = prepare()
+        say(f"{run.name}: {in_a_line(describe_module(begun.module))}.")
+        try:
+            trained, done = train(run, begun, stage, settings)
+        except SnapshotLost as lost:
+            step = return_to(run, lost.step)
+            say(f"The snapshot of step {lost.step} is gone; from step {step} it is made again.")
+        else:
+            return trained, stage, done

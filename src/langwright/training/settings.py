@@ -33,6 +33,11 @@ class LoopSettings(Settings):
 
     `compile` has torch compile the blocks, which takes a minute and a C++ compiler at the start.
     `activation_checkpointing` computes each block twice instead of keeping what lies within it.
+
+    `guard` leaves a batch out whose loss or gradient norm lies `guard_threshold` times the noise
+    above the last steps, and goes back to a snapshot in memory (`snapshot_every` steps) when the
+    weights are damaged. A step that takes ten times as long as usual, and `stall_seconds` at least,
+    is reported with the stacks of all threads (0: never).
     """
 
     steps: int = Field(ge=1)
@@ -58,6 +63,10 @@ class LoopSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     activation_checkpointing: bool = False
+    guard: bool = True
+    guard_threshold: float = Field(10.0, gt=0)
+    snapshot_every: int = Field(25, ge=1)
+    stall_seconds: float = Field(60.0, ge=0)
 
     @model_validator(mode="after")
     def _fits(self) -> LoopSettings:

@@ -17,7 +17,7 @@ from langwright.inference import score_rows
 from langwright.model import Decoder, ModelBundle, load_model
 from langwright.progress import say
 from langwright.store import Store
-from langwright.training.batch import MicroBatch, Row, gather, next_token_loss
+from langwright.training.batch import MicroBatch, Row, documents, gather, next_token_loss
 from langwright.training.epochs import Epochs, held_out
 from langwright.training.lines import open_lines
 from langwright.training.recipe import read_recipe
@@ -123,6 +123,9 @@ class SFT:
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         rows = [self._train[index] for index in self._epochs.step(step)]
         return gather(rows, self._settings.micro_batch_tokens)
+
+    def documents(self, batch: MicroBatch) -> list[dict[str, Any]]:
+        return documents(batch, self._bundle.tokenizer.decode)
 
     def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
         return next_token_loss(module, batch)
