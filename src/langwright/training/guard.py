@@ -18,7 +18,7 @@ from langwright.training.incident import Incident, incidents_folder
 from langwright.training.learner import Learner
 from langwright.training.settings import LoopSettings
 from langwright.training.snapshot import Snapshot
-from langwright.training.spike import excess
+from langwright.training.spike import LEVEL, doubled, excess
 from langwright.training.state import GuardState, TrainingState
 
 HISTORY = 100
@@ -62,14 +62,14 @@ def judge(memory: GuardState, loss: float, norm: float, threshold: float) -> Ver
 
     Its weights are still those of the last accepted step, so leaving one bad batch out is enough.
     When the third in a row is bad, the weights are (or all of this stretch of data is): the run
-    goes back.
+    goes back. So it does when the loss has slowly come to twice what it was at the start.
     """
     z_loss = excess(memory.losses, loss, LOSS_FLOOR)
     z_norm = excess(memory.norms, norm, NORM_FLOOR)
-    if max(z_loss, z_norm) < threshold:
-        return Verdict("accept", z_loss, z_norm)
-    last = memory.refused + 1 == PATIENCE
-    return Verdict("rollback" if last else "skip", z_loss, z_norm)
+    spike = max(z_loss, z_norm) >= threshold
+    if doubled(memory.first, [*memory.losses, loss]) or (spike and memory.refused + 1 == PATIENCE):
+        return Verdict("rollback", z_loss, z_norm)
+    return Verdict("skip" if spike else "accept", z_loss, z_norm)
 
 
 def window_of(step: int, skipped: Sequence[int]) -> int:
@@ -131,6 +131,7 @@ class Guard:
         memory = self._state.guard
         memory.losses = [*memory.losses, loss][-HISTORY:]
         memory.norms = [*memory.norms, norm][-HISTORY:]
+        memory.first = [*memory.first, loss][:LEVEL]
         memory.refused = 0
         if self._state.step % self._settings.snapshot_every == 0:
             self._keep()
@@ -154,6 +155,7 @@ class Guard:
             gradient_norm=norm,
             z_loss=verdict.z_loss,
             z_norm=verdict.z_norm,
+            rate=memory.rate,
         )
         if verdict.decision == "skip":
             memory.refused += 1
@@ -180,7 +182,8 @@ class Guard:
         state, memory = self._state, self._state.guard
         then = TrainingState.of(snapshot.state)
         state.step, state.tokens, state.loss = then.step, then.tokens, then.loss
-        memory.losses, memory.norms, memory.refused = then.guard.losses, then.guard.norms, 0
+        memory.losses, memory.norms = then.guard.losses, then.guard.norms
+        memory.first, memory.refused = then.guard.first, 0
         memory.snapshots = [step for step in memory.snapshots if step <= state.step]
         self._drop()
 

@@ -9,6 +9,8 @@ from statistics import median
 
 NEEDED = 20
 """Values before which nothing is out of proportion."""
+LEVEL = 10
+"""Values whose median is a level."""
 _DEVIATION = 1.4826 / math.sqrt(2)
 """From the median distance of neighbours to the standard deviation, where noise is normal."""
 
@@ -29,3 +31,11 @@ def excess(history: Sequence[float], value: float, floor: float) -> float:
     logs = [math.log(one) for one in history]
     steps = [abs(after - before) for before, after in pairwise(logs)]
     return (math.log(value) - median(logs)) / max(_DEVIATION * median(steps), floor)
+
+
+def doubled(first: Sequence[float], last: Sequence[float]) -> bool:
+    """Whether the level of the last `LEVEL` values is twice that of the first `LEVEL`: a rise so
+    slow that it passes for noise. Only values above 0 have a level."""
+    if len(first) < LEVEL or min(*first, *last) <= 0:
+        return False
+    return median(last[-LEVEL:]) > 2 * median(first)

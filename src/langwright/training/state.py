@@ -13,7 +13,8 @@ class GuardState:
     """What the guard remembers; plain values, so that a resumed run decides as one that was never
     stopped.
 
-    `losses`, `norms`: of the last accepted steps, the newest last. `refused`: how many batches in
+    `losses`, `norms`: of the last accepted steps, the newest last. `first`: the losses of the first
+    steps of all. `refused`: how many batches in
     a row have been left out just now. `skipped`: the data windows left out, in order. `snapshots`:
     the steps of which there is one. `rollbacks`: the step that the run stood at when it went back,
     for each time. `rate`: what the learning rates are multiplied with. `incidents`: how many.
@@ -21,6 +22,7 @@ class GuardState:
 
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
     refused: int = 0
     skipped: list[int] = field(default_factory=list)
     snapshots: list[int] = field(default_factory=list)
