@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,11 @@ def save_checkpoint(
     state: Mapping[str, Any],
     trained: Trained[nn.Module],
     optimizer: Mapping[str, Tensor],
-    needed: int | None = None,
+    needed: Sequence[int] = (),
 ) -> None:
     """Write aside, sync, rename; move the pointer `latest` last; then drop the oldest, but for the
-    newest at or before step `needed`, and those of later steps, from which the run has gone back.
+    newest at or before each step `needed`, and those of later steps, from which the run has gone
+    back.
 
     `trained` holds the float32 master weights; its folder can be loaded as a model by itself.
     Raises `NoSpace` with all that stood before untouched.
@@ -68,8 +69,8 @@ def save_checkpoint(
         shutil.rmtree(aside, ignore_errors=True)
     earlier = [path for path in saved_checkpoints(run) if path.name <= final.name]
     kept = earlier[-KEPT:]
-    if needed is not None:
-        kept += [path for path in earlier if path.name <= _name(needed)][-1:]
+    for step in needed:
+        kept += [path for path in earlier if path.name <= _name(step)][-1:]
     for path in saved_checkpoints(run):
         if path not in kept:
             shutil.rmtree(path)

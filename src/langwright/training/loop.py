@@ -202,7 +202,7 @@ class _Training(Generic[M, B]):
     def _save(self) -> None:
         tensors = self.learner.optimizers.tensors()
         values, needed = self.state.values(), self.state.guard.snapshots
-        save_checkpoint(self.run, values, self.float32(), tensors, min(needed, default=None))
+        save_checkpoint(self.run, values, self.float32(), tensors, needed)
 
     def float32(self) -> Trained[M]:
         """The model over the float32 weights themselves."""
