@@ -1,105 +1,159 @@
-"""Training speed at the shape of a recipe, beside transformers' model of the same shape.
+"""Training speed beside nanoGPT, transformers, litgpt and nanochat, at one shape.
 
-    .venv/bin/python benchmarks/training.py [tiny|small] [--rounds 7]
+    LANGWRIGHT_PEERS=DIR python benchmarks/training.py 6x256 --precision float32 --rounds 5
 
-Both run in one process, in turn, forward, backward and AdamW; the ratio is taken pair by pair.
+Every step is forward, backward, clipping and fused AdamW on fixed random tokens, ours through
+`Learner` and `next_token_loss` as the loop has it (`training_models.py` says how each is made).
+Each contender has a process of its own; rounds go round all of them, and one computes at a time.
+Figures are medians with the least and the most over all steps; the ratio to ours is that of the
+medians of one round, over the rounds. Compiling happens in the first step, which is a column and
+counts in no speed. The processes stay between rounds, except at 12x768, where memory would not
+hold them all: there each round starts them anew, and compiles from the round before's cache.
+
+Heads: 8 of 32 at 6x256 (nanoGPT's would be 64 wide; the narrow ones are those of our reference
+measurements), 6 of 64 at 6x384 and 12 of 64 at 12x768, as nanoGPT has them. Our feed-forward part
+is gated and 688, 1024 and 2048 wide, against 4 x width without a gate.
+
+FLOP a token: 6 N + 6 L T d, N the matrices with the head, attention counted for what lies before a
+token. Utilisation: FLOP/s over those of the bare matrix products of our step (`torch.mm`, forward
+and two backward for q, k, v, o, gate, up, down of each layer and the head), a row of the table.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import os
 import statistics
-import time
-from collections.abc import Callable
+import sys
+import tempfile
+from dataclasses import replace
 
-import torch
-import transformers
-from torch.nn import functional as F
+from training_contenders import Contender, Figures
+from training_models import Order, Shape
 
-from langwright.model import Architecture, Decoder
-from langwright.training import read_recipe
-from langwright.training.batch import MicroBatch, next_token_loss
-from langwright.training.learner import Learner
-from langwright.training.precision import compute_dtype
-from langwright.training.stages.pretrain import PretrainSettings
+SHAPES = {
+    "tiny": Shape(2, 64, 2, 64, 2, 256),
+    "6x256": Shape(6, 256, 8, 256, 16),
+    "6x384": Shape(6, 384, 6, 256, 16),
+    "12x768": Shape(12, 768, 12, 1024, 2),
+}
+STAY = {"tiny", "6x256", "6x384"}
+OURS, BARE = "langwright", "matrix products"
+EVERYONE = (
+    OURS,
+    "langwright compiled",
+    "nanoGPT",
+    "nanoGPT compiled",
+    "transformers",
+    "transformers compiled",
+    "litgpt",
+    "litgpt compiled",
+    "nanochat",
+    BARE,
+)
+
+
+def spread(values: list[float], pattern: str = "{:,.0f}") -> str:
+    low, middle, high = (
+        pattern.format(one) for one in (min(values), statistics.median(values), max(values))
+    )
+    return f"{middle} [{low} to {high}]"
+
+
+def measure(
+    names: list[str], order: Order, rounds: int, steps: int, stay: bool
+) -> dict[str, list[Figures]]:
+    """For each contender its rounds: the seconds of its steps, or an error."""
+    alive: dict[str, Contender] = {}
+    warm: dict[str, Figures] = {}
+    found: dict[str, list[Figures]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names:
+            if any("error" in one for one in found[name]):
+                continue
+            if name not in alive:
+                compiled = "whole" if name.endswith(" compiled") else ""
+                who = name.removesuffix(" compiled")
+                alive[name] = Contender(who, replace(order, compiled=compiled))
+                told = alive[name].ask(warm=2)
+                # The first round's first step compiles from nothing; a later one may not.
+                warm.setdefault(name, told)
+            told = warm[name]
+            if "error" not in told:
+                told = told | alive[name].ask(steps=steps)
+            found[name].append(told)
+            if not stay or "error" in told:
+                alive.pop(name).close()
+            rate = told.get("error") or f"{statistics.median(told['seconds']):.3f} s a step"
+            print(f"round {number + 1}: {name}: {rate}", file=sys.stderr)
+    for one in alive.values():
+        one.close()
+    return found
+
+
+def table(found: dict[str, list[Figures]], shape: Shape) -> None:
+    attention = 6 * shape.layers * shape.context * shape.width
+    pace: dict[str, list[float]] = {}
+    wrong = {}
+    for name, rounds in found.items():
+        failed = [one["error"] for one in rounds if "error" in one]
+        if failed:
+            wrong[name] = failed[0]
+        else:
+            pace[name] = [statistics.median(one["seconds"]) for one in rounds]
+    bare = [
+        6 * found[BARE][0]["matrices"] * shape.tokens / seconds for seconds in pace.get(BARE, [])
+    ]
+    print(
+        "| what | parameters | tokens/s | ours is … times as fast | GFLOP/s | utilisation "
+        "| first step, s | memory, MB |\n|---|---|---|---|---|---|---|---|"
+    )
+    for name, rounds in found.items():
+        if name in wrong:
+            print(f"| {name} | {wrong[name]} |")
+            continue
+        first = rounds[0]
+        rates = [shape.tokens / one for told in rounds for one in told["seconds"]]
+        work = 6 * first["matrices"] + (0 if name == BARE else attention)
+        speeds = [work * shape.tokens / seconds for seconds in pace[name]]
+        cells = [name, "-" if name == BARE else f"{first['parameters']:,}", spread(rates)]
+        ratio = "-"
+        if name != OURS and OURS in pace:
+            pairs = zip(pace[name], pace[OURS], strict=True)
+            ratio = spread([theirs / ours for theirs, ours in pairs], "{:.2f}")
+        cells += [ratio, f"{statistics.median(speeds) / 1e9:,.0f}"]
+        shares = [one / peak for one, peak in zip(speeds, bare, strict=False)]
+        cells.append(f"{statistics.median(shares):.0%}" if shares else "-")
+        cells.append(f"{first['first_step_s']:.1f}")
+        cells.append(f"{max(one['peak_memory_bytes'] for one in rounds) / 1e6:,.0f}")
+        print("| " + " | ".join(cells) + " |")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", nargs="?", default="small")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=4, help="of each contender in each round")
+    parser.add_argument("--without", action="append", default=[], help="a contender to leave out")
+    parser.add_argument("--only", action="append", default=[], help="a contender to measure")
     given = parser.parse_args()
-    settings = PretrainSettings.build(read_recipe(given.recipe, "pretrain", {}))
-    shape = Architecture(
-        vocab_size=settings.vocab_size,
-        hidden_size=settings.hidden_size,
-        intermediate_size=settings.intermediate_size,
-        num_layers=settings.num_layers,
-        num_heads=settings.num_heads,
-        num_kv_heads=settings.num_kv_heads,
-        head_dim=settings.hidden_size // settings.num_heads,
-        context_length=settings.context_length,
-    )
-    rows = settings.tokens_per_step // settings.context_length
-    ids = torch.randint(shape.vocab_size, (rows, settings.context_length + 1))
-    batch = MicroBatch(ids[:, :-1], ids[:, 1:].contiguous(), ids[:, 1:].numel())
-    steps = {"langwright": ours(shape, settings, batch)}
-    for precision in ("bfloat16", "float32"):
-        steps[f"transformers {precision}"] = theirs(shape, batch, precision)
+    names = [one for one in given.only or EVERYONE if one not in given.without]
+    unknown = set(names) - set(EVERYONE)
+    if unknown:
+        parser.error(f"no contender {min(unknown)}; there are {', '.join(EVERYONE)}")
+    shape = SHAPES[given.shape]
+    order = Order(shape, given.precision)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+        found = measure(names, order, given.rounds, given.steps, given.shape in STAY)
     print(
-        f"{given.recipe}: {shape.num_parameters:,} parameters, {ids[:, 1:].numel()} tokens a step; "
-        f"torch {torch.__version__}, transformers {transformers.__version__}, "
-        f"{torch.get_num_threads()} threads, {platform.machine()}, "
-        f"computing in {compute_dtype('auto', torch.device('cpu'))}"
+        f"{given.shape}, {given.precision}, {shape.tokens} tokens a step in rows of "
+        f"{shape.context}, {given.rounds} rounds of {given.steps} steps"
     )
-    for step in steps.values():
-        step()
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(given.rounds):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - started)
-    for name, taken in times.items():
-        speeds = [ids[:, 1:].numel() / seconds for seconds in taken]
-        ratios = [a / b for a, b in zip(taken, times["langwright"], strict=True)]
-        spread = f"[{min(ratios):.2f} to {max(ratios):.2f}]"
-        print(
-            f"{name:24} {statistics.median(speeds):8,.0f} tokens/s "
-            f"[{min(speeds):,.0f} to {max(speeds):,.0f}]   "
-            f"langwright is {statistics.median(ratios):.2f} times as fast {spread}"
-        )
-
-
-def ours(shape: Architecture, settings: PretrainSettings, batch: MicroBatch) -> Callable[[], None]:
-    module = Decoder(shape)
-    module.initialise(0)
-    learner = Learner(module, settings)
-
-    def step() -> None:
-        learner.gradients(next_token_loss, [batch], batch.units)
-        learner.clip()
-        learner.move(1.0)
-
-    return step
-
-
-def theirs(shape: Architecture, batch: MicroBatch, precision: str) -> Callable[[], None]:
-    config = transformers.Qwen3Config(**shape.to_hugging_face())
-    model = transformers.Qwen3ForCausalLM(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = model(input_ids=batch.ids_BT).logits
-        loss = F.cross_entropy(logits.float().flatten(0, 1), batch.targets_BT.flatten())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    table(found, shape)
 
 
 if __name__ == "__main__":

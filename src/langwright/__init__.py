@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
-    from langwright.training import pretrain, sft
+    from langwright.training import launch, pretrain, sft, verify_resume
+    from langwright.training.recipe import recipe
+    from langwright.training.views.show_batch import show_batch
 
     __version__: str
 
@@ -51,17 +53,21 @@ __all__ = [
     "generate",
     "grow",
     "inspect",
+    "launch",
     "lineage",
     "load",
     "neighbours",
     "next_tokens",
     "pretrain",
     "pull",
+    "recipe",
     "remove",
     "score",
     "sft",
     "show",
+    "show_batch",
     "tokens",
+    "verify_resume",
 ]
 
 _WHERE = {
@@ -77,17 +83,21 @@ _WHERE = {
     "generate": "langwright.providers:generate",
     "grow": "langwright.lifecycle:grow",
     "inspect": "langwright.providers:inspect",
+    "launch": "langwright.training:launch",
     "lineage": "langwright.store:lineage",
     "load": "langwright.providers:open_model",
     "neighbours": "langwright.providers:neighbours",
     "next_tokens": "langwright.providers:next_tokens",
     "pretrain": "langwright.training:pretrain",
     "pull": "langwright.store:pull",
+    "recipe": "langwright.training.recipe:recipe",
     "remove": "langwright.store:remove",
     "score": "langwright.providers:score",
     "sft": "langwright.training:sft",
     "show": "langwright.store:show",
+    "show_batch": "langwright.training.views.show_batch:show_batch",
     "tokens": "langwright.providers:tokens",
+    "verify_resume": "langwright.training:verify_resume",
 }
 
 

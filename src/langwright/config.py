@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,19 +26,30 @@ class Settings(BaseModel):
         except ValidationError as error:
             problems, remedies = [], []
             for problem in error.errors():
-                key = ".".join(str(part) for part in problem["loc"])
+                known, place = _known(cls, problem["loc"])
+                key = ".".join(map(str, place))
                 if problem["type"] == "extra_forbidden":
                     problems.append(f"'{key}' is not a setting")
-                    remedies.append(suggest(key, cls.model_fields))
+                    remedies.append(suggest(str(place[-1]), known, most=len(known)))
                 elif problem["type"] == "missing":
                     problems.append(f"'{key}' is not set")
                     remedies.append(f"Give it as {key}=VALUE.")
-                else:
-                    problems.append(f"'{key}': {problem['msg']}")
+                else:  # what is wrong between several keys has no place
+                    problems.append(f"'{key}': {problem['msg']}" if key else problem["msg"])
             raise BadSettings(
                 "The settings are wrong: " + "; ".join(problems) + ".",
                 remedy=" ".join(remedies) or "Correct the value.",
             ) from None
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """The settings whose `model_dump(mode="json")` gave `values`: what equals its default
+        counts as not set, which some checks ask for."""
+        fields = cls.model_fields.items()
+        given = {key: field.get_default() for key, field in fields if not field.is_required()}
+        defaults = json.loads(json.dumps(given))  # where a tuple is a list
+        kept = [key for key in values if key not in defaults or values[key] != defaults[key]]
+        return cls.build({key: values[key] for key in kept})
 
     def differences(self, other: Settings) -> list[str]:
         """One line for each key whose value differs: `key: here -> there`."""
@@ -47,6 +59,27 @@ class Settings(BaseModel):
             for key in sorted(here.keys() | there.keys())
             if here.get(key) != there.get(key)
         ]
+
+
+def _known(settings: type[Settings], place: tuple[Any, ...]) -> tuple[list[str], list[Any]]:
+    """The keys of the table in which `place` lies, and `place` without what names no key or index
+    (pydantic's tags of a union)."""
+    tables: list[type[Settings]] = [settings]
+    kept: list[Any] = []
+    for part in place[:-1]:
+        fields = [table.model_fields[part] for table in tables if part in table.model_fields]
+        if fields:
+            tables = [table for field in fields for table in _tables(field.annotation)]
+        if fields or isinstance(part, int):
+            kept.append(part)
+    return [key for table in tables for key in table.model_fields], [*kept, *place[-1:]]
+
+
+def _tables(annotation: Any) -> list[type[Settings]]:
+    """The tables that a value of this type may be or hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    return [table for inner in get_args(annotation) for table in _tables(inner)]
 
 
 def read_toml(path: Path) -> dict[str, Any]:

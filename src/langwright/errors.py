@@ -75,12 +75,12 @@ class Unsupported(LangwrightError):
     type = "unsupported"
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """A remedy for a misspelt `name`: the nearest of `known`, or all of them when few."""
+def suggest(name: str, known: Iterable[str], most: int = 12) -> str:
+    """A remedy for a misspelt `name`: the nearest of `known`, or all where they are few."""
     options = sorted(set(known))
     close = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
     if close:
         return "Did you mean " + " or ".join(f"'{option}'" for option in close) + "?"
-    if options and len(options) <= 12:
+    if options and len(options) <= most:
         return "Known: " + ", ".join(options) + "."
     return "`langwright list` shows what is there."

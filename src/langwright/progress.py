@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,10 +49,15 @@ class Bar:
         return f"{self.description}:{share} {self.words}{left}"
 
 
+def leads() -> bool:
+    """Whether this process speaks: of several that train together, the first one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def progress(description: str, total: float | None = None, start: float = 0.0) -> Iterator[Bar]:
     """Show work of `total` units (None: unknown), `start` of them already done."""
-    if not console.is_terminal:
+    if not console.is_terminal or not leads():
         yield Bar(description, total, None, TaskID(0), start)
         return
     columns = (
@@ -68,4 +74,5 @@ def progress(description: str, total: float | None = None, start: float = 0.0) -
 
 def say(text: str) -> None:
     """One line to the person at the terminal."""
-    console.print(text, soft_wrap=True, markup=False)
+    if leads():
+        console.print(text, soft_wrap=True, markup=False)

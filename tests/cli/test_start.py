@@ -30,11 +30,15 @@ VERBS = [
     "score",
     "embed",
     "bench",
+    "recipe",
     "pretrain",
     "sft",
+    "show-batch",
     "evaluate",
+    "verify-resume",
     "grow",
     "export",
+    "launch",
 ]
 HEAVY = "torch transformers tokenizers pydantic rich numpy jinja2 platformdirs"
 

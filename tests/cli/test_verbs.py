@@ -221,6 +221,22 @@ def test_chat_answers_a_message_and_piped_text(langwright: Run) -> None:
     assert two["usage"]["prompt_tokens"] > answer["usage"]["prompt_tokens"]
 
 
+def test_recipe(langwright: Run, tmp_path: Path) -> None:
+    found = one_object(langwright("recipe", "list", "--json").stdout)["recipes"]
+    listed = langwright("recipe", "list").stdout
+    assert all(one["name"] in listed and one["about"] in listed for one in found)
+    shown = langwright("recipe", "show", "gpu").stdout
+    assert shown == one_object(langwright("recipe", "show", "gpu", "--json").stdout)["text"]
+    copy = ("recipe", "copy", "gpu", str(tmp_path / "mine.toml"))
+    assert "mine.toml" in langwright(*copy).stdout
+    assert (tmp_path / "mine.toml").read_text() == shown
+    refused = langwright(*copy, "--json")
+    assert (refused.returncode, "--force" in refused.stdout) == (1, True)
+    assert langwright(*copy, "--force").returncode == 0
+    for words in (("show",), ("list", "gpu"), ("show", "gpu", "--force"), ("make",)):
+        assert langwright("recipe", *words).returncode == 2, words
+
+
 RECIPE = """
 [pretrain]
 corpus = "book"
@@ -263,6 +279,19 @@ def test_pretrain_makes_a_model_that_opens_by_its_name(
     assert result["weights_sha256"] in again.stdout
     score = langwright("score", result["model"], "In the beginning", "--json", env=env)
     assert one_object(score.stdout)["bytes"] == 16
+
+    page = tmp_path / "page.html"
+    seen = ("show-batch", "grown", "--step", "2", "--html", str(page))
+    batch = one_object(langwright(*seen, "--json", env=env).stdout)
+    assert batch.keys() == {"run", "stage", "step", "steps", "counts", "rows"}
+    assert batch["counts"]["trained"] + batch["counts"]["padded"] == 64
+    token = {"id", "text", "state", "trained", "document"}
+    assert all(one.keys() == token for row in batch["rows"] for one in row["tokens"])
+    assert "row 4, micro-batch 1" in langwright(*seen, env=env).stdout
+    assert page.read_text().startswith("<!doctype html>")
+    refused = langwright("show-batch", "grown", "--step", "3", "--json", env=env)
+    assert refused.returncode == 1
+    assert "1 to 2" in one_object(refused.stdout)["error"]["remedy"]
 
 
 @pytest.mark.parametrize("verb", ["pretrain", "sft"])

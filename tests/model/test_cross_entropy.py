@@ -25,13 +25,15 @@ def plain(
     return F.cross_entropy(logits, targets, reduction="sum")
 
 
+@pytest.mark.parametrize("way", ["_in_place", "_plain"])
 @pytest.mark.parametrize("cap", [None, 15.0])
 @pytest.mark.parametrize("held", [1, 200, 50 * 37, 10**6])
 def test_loss_and_gradients_are_torchs(
-    monkeypatch: pytest.MonkeyPatch, held: int, cap: float | None
+    monkeypatch: pytest.MonkeyPatch, held: int, cap: float | None, way: str
 ) -> None:
     """Cut into stretches of one row, of some, and whole; logits of up to some hundreds."""
     monkeypatch.setitem(cross_entropy._LOGITS, "cpu", held)
+    monkeypatch.setattr(cross_entropy, "_in_place", getattr(cross_entropy, way))
     hidden, weight, targets = case()
     for scale in (1.0, 1 / 30):
         expected = plain(hidden, weight, targets, cap) * scale

@@ -21,17 +21,21 @@ from langwright.cli import (
     generate,
     grow,
     inspect,
+    launch,
     lineage,
     list_,
     neighbours,
     next_tokens,
     pretrain,
     pull,
+    recipe,
     remove,
     score,
     sft,
     show,
+    show_batch,
     tokens,
+    verify_resume,
 )
 from langwright.cli.faults import report
 
@@ -56,13 +60,21 @@ for name, verb in (
     ("score", score.score),
     ("embed", embed.embed),
     ("bench", bench.bench),
+    ("recipe", recipe.recipe),
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
+    ("show-batch", show_batch.show_batch),
     ("evaluate", evaluate.evaluate),
+    ("verify-resume", verify_resume.verify_resume),
     ("grow", grow.grow),
     ("export", export.export),
 ):
     app.command(name)(verb)
+# What follows its options is a command line of its own.
+app.command(
+    "launch",
+    context_settings={"allow_interspersed_args": False, "allow_extra_args": True},
+)(launch.launch)
 
 
 def _version(wanted: bool) -> None:

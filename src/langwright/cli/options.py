@@ -16,6 +16,7 @@ ModelName = Annotated[
         "with an adapter: MODEL+ADAPTER.",
     ),
 ]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run from `langwright list`.")]
 Text = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text itself.")]
 File = Annotated[
     str | None, typer.Option("--file", help="Read the text from this UTF-8 file; '-' is stdin.")

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from langwright.progress import leads
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -16,6 +18,8 @@ Result = Mapping[str, Any]
 
 def answer(result: Result, as_json: bool, look: Callable[[Any], RenderableType]) -> None:
     """Print `result`: as JSON, or as `look` shows it."""
+    if not leads():  # one of several processes is enough
+        return
     if as_json:
         put_json(result)
     else:

@@ -36,14 +36,14 @@ def score_rows(
         ids = torch.zeros(len(batch), longest, dtype=torch.int64)
         for line, (length, index, start, _) in enumerate(batch):
             ids[line, :length] = torch.tensor(rows[index][start : start + length])
-        logprobs = _logprobs(module, ids)
+        logprobs = _logprobs(module, ids.to(module.device))
         for line, (length, index, start, done) in enumerate(batch):
             values = logprobs[line, done - start - 1 : length - 1].tolist()
             results[index][done : start + length] = values
     return results
 
 
-@torch.inference_mode()
+@torch.no_grad()  # inference mode would spoil the copies that sharded training gathers
 def _logprobs(module: Decoder, ids_BT: Tensor) -> Tensor:
     """log p of each token but the first, [B, T - 1]; right padding cannot reach back."""
     hidden = module.hidden(ids_BT[:, :-1])

@@ -23,6 +23,8 @@ from langwright.store import Artifact, Run, Store, write_atomic
 from langwright.text import load_split, open_corpus
 from langwright.tokens import read_tokenizer
 from langwright.training import pretrain, read_recipe, sft
+from langwright.training.stages.pretrain import PretrainSettings
+from langwright.training.stages.sft import SFTSettings
 
 Table = dict[str, Any]
 
@@ -44,6 +46,11 @@ def grow(
     tuned_recipe = read_recipe(preset, "sft", {})
     stem = preset.rpartition("/")[2].removesuffix(".toml")
     name = name or (stem if corpus is None else f"{stem}-{Path(corpus).stem}")
+    if "corpus" not in base_recipe:
+        raise BadSettings(f"The preset {preset} names no corpus.", remedy="Give one with --corpus.")
+    # All of it now: a mistake in the second table must not cost the work of the first.
+    PretrainSettings.build(base_recipe)
+    SFTSettings.build(tuned_recipe | dict.fromkeys(("model", "data"), name))
     if not isinstance(base_recipe["corpus"], str):
         raise BadSettings(
             f"The preset {preset} mixes several corpora, and a life is grown from one.",

@@ -8,11 +8,13 @@ from langwright.model.bundle import ModelBundle, decoder_from, one_thread, weigh
 from langwright.model.cache import KVCache
 from langwright.model.cross_entropy import IGNORED
 from langwright.model.decoder import Decoder
-from langwright.model.folder import load_folder, save_folder, write_tensors
-from langwright.model.gguf_model import load_gguf
+from langwright.model.folder import load_folder, save_folder, text_of_folder, write_tensors
+from langwright.model.gguf_file import GGUFFile
+from langwright.model.gguf_model import load_gguf, text_of
 from langwright.model.lora import Adapter, Adapters, LoRASettings
 from langwright.model.peft_folder import load_adapter, save_adapter
 from langwright.model.quantised import check_dtype, is_quantised
+from langwright.model.text_parts import TextParts
 
 
 def load_model(path: Path, dtype: Dtype = "float32") -> ModelBundle:
@@ -22,6 +24,12 @@ def load_model(path: Path, dtype: Dtype = "float32") -> ModelBundle:
     ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
     with one_thread():
         return load_gguf(ggufs[0], dtype) if len(ggufs) == 1 else load_folder(path, dtype)
+
+
+def load_text(path: Path) -> TextParts:
+    """All but the weights, which stay unread, of what `load_model` loads."""
+    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    return text_of(GGUFFile(ggufs[0])) if len(ggufs) == 1 else text_of_folder(path)
 
 
 __all__ = [
@@ -39,6 +47,7 @@ __all__ = [
     "load_folder",
     "load_gguf",
     "load_model",
+    "load_text",
     "save_adapter",
     "save_folder",
     "weights_sha256",

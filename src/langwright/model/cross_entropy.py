@@ -10,6 +10,8 @@ Legend: N rows, E hidden size, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from langwright.model.linear import product
 IGNORED = -100
 """A target that is not learnt."""
 
-_LOGITS = {"cpu": 2**21, "cuda": 2**27}
+_LOGITS = {"cpu": 2**21, "cuda": 2**28}
 """How many logits to hold at once: about what a processor's cache holds, and enough rows to fill a
 GPU."""
 
@@ -46,14 +48,14 @@ class _Chunked(torch.autograd.Function):
         slope_NE = torch.empty_like(hidden_NE) if wants_hidden else None
         slope_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if wants_weight else None
         held = _LOGITS.get(hidden_NE.device.type, 2**24)
-        rows = max(1, held // weight_VE.shape[0])
+        stretch = _fused() if hidden_NE.is_cuda else _in_place
+        pieces = max(1, len(hidden_NE) * weight_VE.shape[0] // held)
+        rows = max(1, -(-len(hidden_NE) // pieces))
         for start in range(0, len(hidden_NE), rows):
             part = slice(start, start + rows)
             hidden = hidden_NE[part]
-            logits_RV = product(hidden, weight_VE).float()
-            loss = _loss_to_slope(logits_RV, targets_N[part], softcap)
+            loss, slope_RV = stretch(product(hidden, weight_VE), targets_N[part], softcap)
             total += loss
-            slope_RV = logits_RV.to(hidden.dtype)
             if slope_NE is not None:
                 slope_NE[part] = product(slope_RV, weight_VE.t())
             if slope_VE is not None and hidden.dtype == torch.float32:
@@ -73,8 +75,29 @@ class _Chunked(torch.autograd.Function):
         return hidden, weight, None, None
 
 
-def _loss_to_slope(logits_RV: Tensor, targets_R: Tensor, softcap: float | None) -> Tensor:
-    """The loss of these rows, and in place of the logits its gradient by them."""
+def _plain(products_RV: Tensor, targets_R: Tensor, softcap: float | None) -> tuple[Tensor, Tensor]:
+    """The loss of these rows, and its gradient by `products_RV`, what the head makes of them."""
+    logits_RV = products_RV.float()
+    bent_RV = None if softcap is None else torch.tanh(logits_RV / softcap)
+    if bent_RV is not None and softcap is not None:
+        logits_RV = bent_RV * softcap
+    learnt_R1 = (targets_R != IGNORED)[:, None]
+    places_R1 = targets_R.clamp(min=0)[:, None]
+    norms_R1 = logits_RV.logsumexp(1, keepdim=True)
+    losses_R1 = norms_R1 - logits_RV.gather(1, places_R1)
+    words_V = torch.arange(logits_RV.shape[1], device=logits_RV.device)
+    slope_RV = (logits_RV - norms_R1).exp() - (words_V == places_R1).float()
+    if bent_RV is not None:
+        slope_RV = slope_RV * (1 - bent_RV.square())
+    slope_RV = (slope_RV * learnt_R1).to(products_RV.dtype)
+    return torch.where(learnt_R1, losses_R1, 0.0).sum(), slope_RV
+
+
+def _in_place(
+    products_RV: Tensor, targets_R: Tensor, softcap: float | None
+) -> tuple[Tensor, Tensor]:
+    """As `_plain`, in the memory of the products where they are float32."""
+    logits_RV = products_RV.float()
     learnt_R1 = (targets_R != IGNORED)[:, None]
     places_R1 = targets_R.clamp(min=0)[:, None]
     bent_RV = None
@@ -90,4 +113,10 @@ def _loss_to_slope(logits_RV: Tensor, targets_R: Tensor, softcap: float | None) 
     logits_RV.scatter_add_(1, places_R1, -learnt_R1.to(logits_RV.dtype))
     if bent_RV is not None:
         logits_RV.mul_(1 - bent_RV.square_())
-    return torch.where(learnt_R1, losses_R1, 0.0).sum()
+    return torch.where(learnt_R1, losses_R1, 0.0).sum(), logits_RV.to(products_RV.dtype)
+
+
+@cache
+def _fused() -> Callable[[Tensor, Tensor, float | None], tuple[Tensor, Tensor]]:
+    """`_plain` in two passes over the logits, for GPUs."""
+    return torch.compile(_plain)

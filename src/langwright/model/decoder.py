@@ -76,6 +76,11 @@ class Decoder(nn.Module):
         """What it computes in."""
         return next(self.parameters()).dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
     def set_rotary(self) -> None:
         """Compute the tables of rotary positions, which no file holds."""
         shape = self.shape

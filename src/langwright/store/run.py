@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -59,8 +59,14 @@ class Run:
         state: dict[str, Any] = self._read("state.json")
         return state
 
-    def open(self, settings: Mapping[str, Any], parents: Iterable[str] = ()) -> Self:
-        """Create the run, or continue the one that has exactly these settings and parents.
+    def open(
+        self,
+        settings: Mapping[str, Any],
+        parents: Iterable[str] = (),
+        free: Collection[str] = (),
+    ) -> Self:
+        """Create the run, or continue the one that has exactly these settings and parents; those
+        named in `free` may differ.
 
         Raises `BadSettings` that lists the differences, one on a line.
         """
@@ -69,7 +75,7 @@ class Run:
         digests = list(parents)
         with FileLock(self.folder.parent.parent / "lock"):
             if self.exists:
-                self._require_same(settings, digests)
+                self._require_same(settings, digests, free)
             else:
                 self.checkpoints.mkdir(parents=True, exist_ok=True)
                 self._write("parents.json", digests)
@@ -77,13 +83,15 @@ class Run:
                 self._write("settings.json", settings)  # last: it makes the run exist
         return self
 
-    def _require_same(self, settings: Mapping[str, Any], parents: list[str]) -> None:
+    def _require_same(
+        self, settings: Mapping[str, Any], parents: list[str], free: Collection[str]
+    ) -> None:
         here = _flat(self.settings) | {"parents": repr(self.parents)}
         there = _flat(settings) | {"parents": repr(parents)}
         lines = [
             f"  {key}: {here.get(key, 'not set')} -> {there.get(key, 'not set')}\n"
             for key in sorted(here.keys() | there.keys())
-            if here.get(key) != there.get(key)
+            if here.get(key) != there.get(key) and key not in free
         ]
         if lines:
             raise BadSettings(

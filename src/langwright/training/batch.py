@@ -28,7 +28,7 @@ class MicroBatch:
 
     `units`: number of target tokens; `places_N`: where they lie in the flattened batch, None for
     everywhere. `lengths`: those of the documents (and the padding) of packed rows, row after row;
-    None: a row is one document.
+    None: a row is one document. `sizes`: how many places of each row are no padding; None: all.
     """
 
     ids_BT: Tensor
@@ -36,10 +36,15 @@ class MicroBatch:
     units: int
     places_N: Tensor | None = None
     lengths: tuple[int, ...] | None = None
+    sizes: tuple[int, ...] | None = None
 
     @classmethod
     def of(
-        cls, ids: np.ndarray, targets: np.ndarray, lengths: tuple[int, ...] | None = None
+        cls,
+        ids: np.ndarray,
+        targets: np.ndarray,
+        lengths: tuple[int, ...] | None = None,
+        sizes: tuple[int, ...] | None = None,
     ) -> MicroBatch:
         """The batch of these arrays, both [B, T]."""
         places = np.flatnonzero(targets != IGNORED)
@@ -49,11 +54,12 @@ class MicroBatch:
             len(places),
             None if len(places) == targets.size else torch.from_numpy(places),
             lengths,
+            sizes,
         )
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same batch there."""
-        if device.type == "cpu":
+        if self.ids_BT.device.type == device.type:
             return self
         parts = (self.ids_BT, self.targets_BT, self.places_N)
         ids, targets, places = (
@@ -80,7 +86,8 @@ def gather(rows: Sequence[Row], micro_batch_tokens: int) -> list[MicroBatch]:
             ids[line, :length] = row.ids
             learn = np.ones(length, dtype=bool) if row.learn is None else row.learn
             targets[line, :length] = np.where(learn, row.ids, IGNORED)
-        batches.append(MicroBatch.of(ids[:, :-1], targets[:, 1:].copy()))
+        sizes = tuple(len(row.ids) - 1 for row in taken)
+        batches.append(MicroBatch.of(ids[:, :-1], targets[:, 1:].copy(), sizes=sizes))
     return batches
 
 
@@ -103,7 +110,8 @@ def gather_packed(
             lengths += row.lengths
             if size < context_length:
                 lengths.append(context_length - size)
-        batches.append(MicroBatch.of(ids, targets, tuple(lengths)))
+        sizes = tuple(len(row.inputs) for row in taken)
+        batches.append(MicroBatch.of(ids, targets, tuple(lengths), sizes))
     return batches
 
 

@@ -72,6 +72,13 @@ def judge(memory: GuardState, loss: float, norm: float, threshold: float) -> Ver
     return Verdict("skip" if spike else "accept", z_loss, z_norm)
 
 
+def skipped_windows(run: Run) -> list[int]:
+    """The data windows that a run has left out so far, in order."""
+    lines = [line["incident"] for line in run.read_metrics() if "incident" in line]
+    spans = [line["skipped"] for line in lines if line["skipped"]]
+    return sorted({window for first, last in spans for window in range(first, last + 1)})
+
+
 def window_of(step: int, skipped: Sequence[int]) -> int:
     """The data window that the update after `step` learns from: the windows in order, without
     `skipped` (in order)."""

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from langwright.training.optimizer import Optimizers
+from langwright.training.parts import whole
 from langwright.training.precision import compute_device, compute_dtype
+from langwright.training.ranks import ALONE, Ranks
 from langwright.training.settings import LoopSettings
+from langwright.training.sharded import ShardedWeights
 from langwright.training.weights import MasterWeights
 
 M = TypeVar("M", bound=nn.Module)
-B = TypeVar("B")
+B = TypeVar("B", bound="Batch")
+
+
+class Batch(Protocol):
+    """What is worked through in one piece."""
+
+    @property
+    def units(self) -> int:
+        """Number of what the loss is a sum over: target tokens."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on the device that computes."""
+        ...
 
 
 class Learner(Generic[M]):
@@ -25,32 +41,45 @@ class Learner(Generic[M]):
     A step is `gradients`, then `clip`, then `move`.
     """
 
-    def __init__(self, module: M, settings: LoopSettings) -> None:
-        self.settings = settings
+    def __init__(self, module: M, settings: LoopSettings, ranks: Ranks = ALONE) -> None:
+        self.settings, self.ranks = settings, ranks
         self.device = compute_device(settings.device)
         self.module = module.to(self.device).train()
-        self.masters = MasterWeights(module, compute_dtype(settings.precision, self.device))
-        self.optimizers = Optimizers(self.masters.weights, settings)
         for block in getattr(module, "layers", ()):
-            if settings.activation_checkpointing:
-                # Its parameters keep their names, which a wrapper's would not.
-                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+            # The block's own forward, for its parameters to keep their names, which a wrapper's
+            # would not. The compiler does not look into `checkpoint`, which therefore goes around.
             if settings.compile:
-                block.compile()
+                block.forward = torch.compile(block.forward)
+            if settings.activation_checkpointing:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        dtype = compute_dtype(settings.precision, self.device)
+        self.masters: MasterWeights | ShardedWeights
+        if ranks.mesh is None:
+            self.masters = MasterWeights(module, dtype)
+        else:
+            self.masters = ShardedWeights(module, dtype, ranks.mesh)
+        self.optimizers = Optimizers(self.masters.weights, settings)
 
     def weights(self) -> dict[str, Tensor]:
-        """The float32 weights by name, for use elsewhere."""
-        return {name: weight.detach() for name, weight in self.masters.weights.items()}
+        """The float32 weights by name, for use elsewhere; on several ranks each has to ask."""
+        return {name: whole(held.detach()) for name, held in self.masters.weights.items()}
 
-    def gradients(self, loss: Callable[[M, B], Tensor], batches: Sequence[B], units: int) -> Tensor:
-        """Add up the gradients of sum(loss) / units; returns that loss, a scalar."""
+    def gradients(
+        self, loss: Callable[[M, B], Tensor], batches: Sequence[B], units: int, seed: int = 0
+    ) -> Tensor:
+        """Add up the gradients of sum(loss) / units over the batches of a step, of which each rank
+        takes its share; returns that loss, a scalar. What is random in batch i is a function of
+        `seed` and i."""
         total = torch.zeros((), device=self.device)
-        for batch in batches:
-            part = loss(self.module, batch) / units
+        mine = self.ranks.mine(batches)
+        for turn, (number, batch, counts) in enumerate(mine, start=1):
+            torch.manual_seed(seed + number)
+            self.masters.last_next(turn == len(mine))
+            part = loss(self.module, batch.to(self.device)) * (counts / units)
             part.backward()
             self.masters.gather()
             total += part.detach()
-        return total
+        return self.ranks.sum(total)
 
     def clip(self) -> Tensor:
         """Scale the gradient down to `gradient_clip`; returns its norm before, a scalar."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Generic, Protocol, Self, TypeVar
+from contextlib import closing
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 
 from langwright.progress import Bar, progress
 from langwright.store import Run
-from langwright.training.checkpoint import load_checkpoint, save_checkpoint
+from langwright.training.checkpoint import Saver, load_checkpoint
 from langwright.training.guard import Guard, Verdict, diverged, tell
 from langwright.training.heartbeat import Heartbeat
 from langwright.training.incident import write_incident
 from langwright.training.interrupt import deferred_interrupt
-from langwright.training.learner import Learner
+from langwright.training.learner import Batch, Learner
+from langwright.training.ranks import ALONE, Ranks
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
 from langwright.training.state import TrainingState
@@ -25,20 +27,7 @@ from langwright.training.trained import Trained
 
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
-B = TypeVar("B", bound="Batch")
-
-
-class Batch(Protocol):
-    """What is worked through in one piece."""
-
-    @property
-    def units(self) -> int:
-        """Number of what the loss is a sum over: target tokens."""
-        ...
-
-    def to(self, device: torch.device) -> Self:
-        """The same batch on the device that computes."""
-        ...
+B = TypeVar("B", bound=Batch)
 
 
 class Stage(Protocol[M_contra, B]):
@@ -64,24 +53,37 @@ class Stage(Protocol[M_contra, B]):
 
 
 def train(
-    run: Run, trained: Trained[M], stage: Stage[M, B], settings: LoopSettings
+    run: Run,
+    trained: Trained[M],
+    stage: Stage[M, B],
+    settings: LoopSettings,
+    ranks: Ranks = ALONE,
+    until: int | None = None,
 ) -> tuple[Trained[M], dict[str, Any]]:
-    """Train `trained.module` until `settings.steps`, from the run's last checkpoint if it has one.
+    """Train `trained.module` until `settings.steps` (or step `until` of them), from the run's last
+    checkpoint if it has one.
 
     Returns the model with its float32 weights, and steps, tokens, resumed_from_step and the last
     metrics; the module given is used up. Ctrl-C or SIGTERM saves a checkpoint and raises
     KeyboardInterrupt.
     """
-    training = _Training(run, trained, stage, settings)
+    training = _Training(run, trained, stage, settings, ranks, until or settings.steps)
     done = training.go()
     return training.float32(), done
 
 
 class _Training(Generic[M, B]):
     def __init__(
-        self, run: Run, trained: Trained[M], stage: Stage[M, B], settings: LoopSettings
+        self,
+        run: Run,
+        trained: Trained[M],
+        stage: Stage[M, B],
+        settings: LoopSettings,
+        ranks: Ranks,
+        until: int,
     ) -> None:
         self.run, self.trained, self.stage, self.settings = run, trained, stage, settings
+        self.ranks, self.until = ranks, until
         self.module = trained.module
         self.state = TrainingState()
         found = load_checkpoint(run)
@@ -91,11 +93,13 @@ class _Training(Generic[M, B]):
             with torch.no_grad():
                 for name, weight in self.module.named_parameters():
                     weight.copy_(stored[name])
-        self.learner = Learner(self.module, settings)
+        self.learner = Learner(self.module, settings, ranks)
         if found is not None:
-            self.learner.optimizers.restore(found.optimizer)
+            found.restore(self.learner.optimizers.blank(), ranks)
         self.guard = Guard(settings, self.state, self.learner)
-        run.truncate_metrics(self.state.step, self.state.guard.incidents)
+        if ranks.leads:
+            run.truncate_metrics(self.state.step, self.state.guard.incidents)
+        self.saver = Saver(run, settings, ranks)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
 
@@ -103,19 +107,23 @@ class _Training(Generic[M, B]):
         settings, state = self.settings, self.state
         with (
             deferred_interrupt() as interrupt,
+            closing(self.saver),
             Heartbeat(self.run, settings.stall_seconds) as heartbeat,
             progress(self.stage.name, settings.steps, start=state.step) as bar,
         ):
             self._evaluate_if_due()
-            while state.step < settings.steps:
+            while state.step < self.until:
                 with heartbeat.step(state.step + 1):
                     moved = self._step(bar)
+                if self.ranks.agree(self.saver.failed):
+                    self.saver.wait()
                 if not moved:
                     continue
-                last = state.step == settings.steps
-                if last or interrupt.asked or state.step % settings.checkpoint_every == 0:
+                last = state.step == self.until
+                asked = self.ranks.agree(interrupt.asked)
+                if last or asked or state.step % settings.checkpoint_every == 0:
                     self._save()  # before evaluating: a failure there must not cost the work
-                if interrupt.asked and not last:
+                if asked and not last:
                     raise KeyboardInterrupt
                 self._evaluate_if_due()
         return {
@@ -140,9 +148,8 @@ class _Training(Generic[M, B]):
         device = self.learner.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # Dropout is a function of the seed and the step, as the data is.
-            torch.manual_seed(_dropout_seed(settings.seed, state.step))
-            there = [batch.to(device) for batch in batches]
-            total = self.learner.gradients(self.stage.loss, there, units)
+            seed = _dropout_seed(settings.seed, state.step)
+            total = self.learner.gradients(self.stage.loss, batches, units, seed)
         loss, norm = torch.stack((total, self.learner.clip())).tolist()
         verdict = self.guard.judge(loss, norm)
         if verdict.decision != "accept":
@@ -162,7 +169,7 @@ class _Training(Generic[M, B]):
         bits = self.stage.bits_per_byte(loss)
         if bits is not None:
             line["bits_per_byte"] = bits
-        self.run.append_metrics(line)
+        self._record(line)
         words = f"loss {loss:.3f}" + (f", {bits:.2f} bits/byte" if bits is not None else "")
         bar.advance(1, f"{words}, {state.tokens / state.seconds:,.0f} tokens/s")
         return True
@@ -173,10 +180,11 @@ class _Training(Generic[M, B]):
         """Leave the batch out, and go back if need be; write it down. Raises `Diverged`."""
         before = self.state.step
         incident = self.guard.refuse(verdict, loss, norm)
-        # What is not made good in the checkpoint is done again after a kill, its line too.
-        self.run.truncate_metrics(self.state.step, incident.number - 1)
-        self.run.append_metrics(incident.line())
-        write_incident(self.run, incident, self.stage, batches)
+        if self.ranks.leads:
+            # What is not made good in the checkpoint is done again after a kill, its line too.
+            self.run.truncate_metrics(self.state.step, incident.number - 1)
+            self.run.append_metrics(incident.line())
+            write_incident(self.run, incident, self.stage, batches)
         if incident.decision == "stop":
             raise diverged(incident, self.run)
         tell(incident)
@@ -190,19 +198,24 @@ class _Training(Generic[M, B]):
         if step % self.settings.eval_every and step != self.settings.steps:
             return
         done = [line for line in self.run.read_metrics() if "val_loss" in line]
-        if done and done[-1]["step"] == step:
+        if self.ranks.agree(bool(done) and done[-1]["step"] == step):
             self.metrics = {key: done[-1][key] for key in done[-1] if key.startswith("val_")}
             return
         self.module.eval()
         self.metrics = self.stage.evaluate(self.module, whole=False)
         self.module.train()
         minutes = {"tokens": self.state.tokens, "seconds": round(self.state.seconds, 3)}
-        self.run.append_metrics({"step": step, **minutes, **self.metrics})
+        self._record({"step": step, **minutes, **self.metrics})
+
+    def _record(self, line: dict[str, Any]) -> None:
+        if self.ranks.leads:
+            self.run.append_metrics(line)
 
     def _save(self) -> None:
+        weights = {name: held.cpu().clone() for name, held in self.learner.weights().items()}
         tensors = self.learner.optimizers.tensors()
         values, needed = self.state.values(), self.state.guard.snapshots
-        save_checkpoint(self.run, values, self.float32(), tensors, needed)
+        self.saver.save(values, self.trained.over(weights), tensors, needed)
 
     def float32(self) -> Trained[M]:
         """The model over the float32 weights themselves."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
+
+from langwright.training.parts import placed_as, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration; they bring all singular values to about 1 in five rounds."""
@@ -68,22 +69,10 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(weight)
             mean = state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
-            updates.append(_whole(weight.grad.lerp(mean, group["momentum"])).to(self._dtype))
+            updates.append(whole(weight.grad.lerp(mean, group["momentum"])).to(self._dtype))
         turned = orthogonal(torch.stack(updates))
         rows, columns = turned.shape[-2:]
         size = group["lr"] * 0.2 * max(rows, columns) ** 0.5
         for weight, update in zip(weights, turned, strict=True):
             weight.mul_(1 - group["lr"] * group["weight_decay"])
-            weight.add_(_placed_as(weight, update.to(weight.dtype)), alpha=-size)
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """All of a tensor that lies in shards on several ranks."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def _placed_as(weight: Tensor, whole: Tensor) -> Tensor:
-    """This rank's shard of what every rank has computed alike."""
-    if not isinstance(weight, DTensor):
-        return whole
-    return distribute_tensor(whole, weight.device_mesh, weight.placements, src_data_rank=None)
+            weight.add_(placed_as(weight, update.to(weight.dtype)), alpha=-size)

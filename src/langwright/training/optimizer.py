@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from langwright.training.muon import Muon
+from langwright.training.precision import compute_dtype
 from langwright.training.settings import LoopSettings
 
 TABLES = ("embed_tokens", "embed_positions", "lm_head")
@@ -42,11 +45,12 @@ class Optimizers:
             # Experts' stacked matrices stay with AdamW: Muon's are of two dimensions.
             flat = [weight for weight in matrices if weight.dim() == 2]
             matrices = [weight for weight in matrices if weight.dim() != 2]
-            muon = Muon(flat, rate, decay, settings.muon_momentum)
+            dtype = compute_dtype("auto", flat[0].device)
+            muon = Muon(flat, rate, decay, settings.muon_momentum, dtype)
             muon.param_groups[0]["peak"] = rate
             self._parts.append(muon)
         groups.append({"params": matrices, "peak": rate, "weight_decay": decay})
-        groups = [group for group in groups if group["params"]]
+        groups = [part for group in groups for part in _of_one_mesh(group)]
         betas, epsilon = settings.adam_betas, settings.adam_epsilon
         self._parts.append(torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True))
 
@@ -66,16 +70,23 @@ class Optimizers:
             for key, value in part.state.get(weight, {}).items()
         }
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """The reverse of `tensors`."""
-        places = {
-            id(weight): part
-            for part in self._parts
-            for group in part.param_groups
-            for weight in group["params"]
-        }
-        for key, value in tensors.items():
-            name, _, field = key.rpartition("/")
-            weight = self._weights[name]
-            place = weight.device if value.dim() or weight.is_cuda else value.device
-            places[id(weight)].state[weight][field] = value.to(place)
+    def blank(self) -> dict[str, Tensor]:
+        """As `tensors`, of a memory that is yet to be filled, in place."""
+        for part in self._parts:
+            fields = ("momentum_buffer",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq")
+            for group in part.param_groups:
+                for weight in group["params"]:
+                    state = part.state[weight]
+                    state |= {field: torch.zeros_like(weight).detach() for field in fields}
+                    if not isinstance(part, Muon):
+                        state["step"] = torch.zeros((), device=weight.device)
+        return self.tensors()
+
+
+def _of_one_mesh(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """The group, cut by the ranks that its tensors lie on: AdamW's kernel takes no mixture."""
+    alike: dict[object, list[Tensor]] = {}
+    for weight in group["params"]:
+        mesh = weight.device_mesh if isinstance(weight, DTensor) else None
+        alike.setdefault(mesh, []).append(weight)
+    return [group | {"params": weights} for weights in alike.values()]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 from langwright.model import weights_sha256
 from langwright.model.description import describe_module, in_a_line
@@ -12,8 +13,11 @@ from langwright.store import Artifact, Run, Store
 from langwright.training.checkpoint import return_to
 from langwright.training.guard import SnapshotLost
 from langwright.training.loop import B, M, Stage, train
-from langwright.training.settings import LoopSettings
+from langwright.training.ranks import ALONE, Ranks
+from langwright.training.settings import HOW, LoopSettings
 from langwright.training.trained import Trained
+
+S = TypeVar("S", bound=LoopSettings)
 
 Result = dict[str, Any]
 """What every training verb returns; the keys are those of the command line's JSON."""
@@ -21,22 +25,29 @@ Result = dict[str, Any]
 
 def run_stage(
     run: Run,
-    settings: LoopSettings,
+    settings: S,
     parents: Sequence[Artifact],
     store: Store,
-    prepare: Callable[[], tuple[Trained[M], Stage[M, B]]],
+    prepare: Callable[[S], tuple[Trained[M], Stage[M, B]]],
+    ranks: Ranks = ALONE,
 ) -> Result:
     """Train under the run's name; a finished run answers at once. Raises `BadSettings` when the
-    run was begun with other settings, `Busy` when another process holds it."""
+    run was begun with other settings, `Busy` when another process holds it.
+
+    On several ranks each calls this; the first one holds the run and writes to it."""
     values = settings.model_dump(mode="json")
-    run.open(values, [parent.digest for parent in parents])
-    with run.locked():
+    with ranks.first_alone():
+        run.open(values, [parent.digest for parent in parents], free=HOW)
+    with run.locked() if ranks.leads else nullcontext():
         if run.state["status"] == "finished":
             result: Result = run.state["result"]
             return result
-        run.update_state(status="running")
+        if ranks.leads:
+            run.update_state(status="running")
         try:
-            trained, stage, done = _trained(run, settings, prepare)
+            trained, stage, done = _trained(run, settings, prepare, ranks)
+            if not ranks.leads:
+                return {"run": run.name, "model": run.name, **done}
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
             result = {
                 "run": run.name,
@@ -56,24 +67,28 @@ def run_stage(
                 trained.save(draft.folder)
             run.update_state(status="finished", result=result)
         except BaseException:
-            run.update_state(status="stopped")
+            if ranks.leads:
+                run.update_state(status="stopped")
             raise
     say(f"{run.name}: finished after {result['steps']} steps.")
     return result
 
 
 def _trained(
-    run: Run, settings: LoopSettings, prepare: Callable[[], tuple[Trained[M], Stage[M, B]]]
+    run: Run,
+    settings: S,
+    prepare: Callable[[S], tuple[Trained[M], Stage[M, B]]],
+    ranks: Ranks,
 ) -> tuple[Trained[M], Stage[M, B], dict[str, Any]]:
     """Train, from an earlier checkpoint should a snapshot be needed that a kill has taken: the
     steps since then are done again as they were, and the snapshot is there when it is needed."""
     while True:
-        begun, stage = prepare()
+        begun, stage = prepare(settings.divided(ranks.data_size))
         say(f"{run.name}: {in_a_line(describe_module(begun.module))}.")
         try:
-            trained, done = train(run, begun, stage, settings)
+            trained, done = train(run, begun, stage, settings, ranks)
         except SnapshotLost as lost:
-            step = return_to(run, lost.step)
+            step = ranks.told(return_to(run, lost.step) if ranks.leads else 0)
             say(f"The snapshot of step {lost.step} is gone; from step {step} it is made again.")
         else:
             return trained, stage, done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,18 @@ _UNUSED: dict[Schedule, set[str]] = {
     "noam": {"decay_fraction", "final_learning_rate_fraction"},
 }
 
+HOW = frozenset(
+    {
+        "device",
+        "parallel",
+        "tensor_parallel",
+        "compile",
+        "activation_checkpointing",
+        "stall_seconds",
+    }
+)
+"""Settings of how to compute, not of what: a run may go on with others."""
+
 
 class LoopSettings(Settings):
     """How long, how fast and how often. Rates are per step; fractions are of `steps`.
@@ -31,6 +43,11 @@ class LoopSettings(Settings):
     `decay_fraction`. `optimizer` `muon` moves the matrices of the layers by Muon and the rest by
     AdamW.
 
+    Of the checkpoints, the newest `keep_checkpoints` stay, and those at multiples of `keep_every`
+    (0: no others).
+
+    Several processes (`langwright launch`) share the work: `parallel` `fsdp` gives each a part of
+    the weights, `ddp` all of them; in groups of `tensor_parallel` they share each matrix.
     `compile` has torch compile the blocks, which takes a minute and a C++ compiler at the start.
     `activation_checkpointing` computes each block twice instead of keeping what lies within it.
 
@@ -58,15 +75,24 @@ class LoopSettings(Settings):
     gradient_clip: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
     checkpoint_every: int = Field(100, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    keep_every: int = Field(0, ge=0)
     eval_every: int = Field(50, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    parallel: Literal["fsdp", "ddp"] = "fsdp"
+    tensor_parallel: int = Field(1, ge=1)
     compile: bool = False
     activation_checkpointing: bool = False
     guard: bool = True
     guard_threshold: float = Field(10.0, gt=0)
     snapshot_every: int = Field(25, ge=1)
     stall_seconds: float = Field(60.0, ge=0)
+
+    def divided(self, ranks: int) -> Self:
+        """The same with micro-batches small enough that each of so many ranks has some."""
+        share = max(self.context_length, -(-self.tokens_per_step // ranks))
+        return self.model_copy(update={"micro_batch_tokens": min(self.micro_batch_tokens, share)})
 
     @model_validator(mode="after")
     def _fits(self) -> LoopSettings:

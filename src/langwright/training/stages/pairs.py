@@ -19,6 +19,7 @@ from langwright.model.transformer2017 import Shape2017, Transformer2017
 from langwright.store import Store
 from langwright.training.epochs import Epochs, held_out
 from langwright.training.lines import open_lines
+from langwright.training.ranks import join
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import Decay, LoopSettings, Schedule
 
@@ -81,9 +82,11 @@ def pairs(*, name: str, store: Store | None = None, **settings: object) -> Resul
     """
     store = store or Store()
     chosen = PairsSettings.build(settings)
-    data = open_lines(chosen.data, "pairs", _LINE, store)
+    ranks = join(chosen)
+    with ranks.first_alone():
+        data = open_lines(chosen.data, "pairs", _LINE, store)
 
-    def prepare() -> tuple[PairsModel, Pairs]:
+    def prepare(working: PairsSettings) -> tuple[PairsModel, Pairs]:
         read = read_pairs(store.path(data) / "pairs.jsonl", chosen.context_length - 1)
         out = held_out([repr(pair.source).encode() for pair in read], chosen.validation_fraction)
         train = [pair for pair, held in zip(read, out, strict=True) if not held]
@@ -91,9 +94,9 @@ def pairs(*, name: str, store: Store | None = None, **settings: object) -> Resul
         if not train:
             raise BadInput("All sources are the same.", remedy="Give different ones.")
         model = _fresh(chosen, train)
-        return model, Pairs(chosen, model, train, validation)
+        return model, Pairs(working, model, train, validation)
 
-    return run_stage(store.run(name), chosen, [data], store, prepare)
+    return run_stage(store.run(name), chosen, [data], store, prepare, ranks)
 
 
 def read_pairs(path: Path, longest: int) -> list[Pair]:

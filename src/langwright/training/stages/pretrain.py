@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from langwright.config import Settings
 from langwright.evaluation import document_nats
 from langwright.model import Architecture, Decoder, ModelBundle
+from langwright.model.text_parts import TextParts
 from langwright.providers import load_tokenizer
 from langwright.store import Artifact, Store
 from langwright.text import (
@@ -27,6 +28,7 @@ from langwright.text import (
 )
 from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, Tokenizer, read_tokenizer
 from langwright.training.batch import MicroBatch, documents, gather_packed, next_token_loss
+from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
@@ -80,6 +82,21 @@ def pretrain(
     store = store or Store()
     chosen = PretrainSettings.build(read_recipe(recipe, "pretrain", settings))
     name = name or f"{recipe.rpartition('/')[2].removesuffix('.toml')}-base"
+    ranks = join(chosen)
+    with ranks.first_alone():
+        shards, tokenizer = _build(chosen, name, store)
+    return run_stage(
+        store.run(name),
+        chosen,
+        [*shards, tokenizer],
+        store,
+        lambda working: _prepare(working, shards, tokenizer, store),
+        ranks,
+    )
+
+
+def _build(chosen: PretrainSettings, name: str, store: Store) -> tuple[list[Artifact], Artifact]:
+    """Token shards of each corpus, and the tokenizer."""
     fraction = chosen.validation_fraction
     shares = chosen.corpus
     if isinstance(shares, str):
@@ -100,20 +117,14 @@ def pretrain(
         build_shards(shard, corpus, tokenizer, fraction, store)
         for shard, corpus in zip(named, corpora, strict=True)
     ]
-    return run_stage(
-        store.run(name),
-        chosen,
-        [*shards, tokenizer],
-        store,
-        lambda: _prepare(chosen, shards, tokenizer, store),
-    )
+    return shards, tokenizer
 
 
 def _prepare(
     settings: PretrainSettings, shards: Sequence[Artifact], vocabulary: Artifact, store: Store
 ) -> tuple[TrainedDecoder, Pretrain]:
-    tokenizer = read_tokenizer(store.path(vocabulary) / "tokenizer.json")
-    end = tokenizer.special[END_OF_TEXT]
+    text = text_of(vocabulary, store)
+    tokenizer = text.tokenizer
     shape = Architecture.build(
         {
             # Rows in sixties-four suit the matrix kernels, and other engines' loaders.
@@ -130,11 +141,17 @@ def _prepare(
     )
     module = Decoder(shape)
     module.initialise(settings.seed)
+    bundle = ModelBundle(module, tokenizer, text.template, text.end_ids, text.start_id)
+    return TrainedDecoder(bundle), Pretrain.build(settings, text, shards, store)
+
+
+def text_of(vocabulary: Artifact, store: Store) -> TextParts:
+    """How a model that is pretrained with this tokenizer meets text."""
+    tokenizer = read_tokenizer(store.path(vocabulary) / "tokenizer.json")
+    end = tokenizer.special[END_OF_TEXT]
     ends = frozenset({end, tokenizer.special[TURN_END]})
     template = ChatTemplate(CHATML, tokenizer, bos=END_OF_TEXT)
-    bundle = ModelBundle(module, tokenizer, template, ends, end)
-    folders = [store.path(shard) for shard in shards]
-    return TrainedDecoder(bundle), Pretrain(settings, folders, tokenizer, end)
+    return TextParts(tokenizer, template, ends, end)
 
 
 class Pretrain:
@@ -164,6 +181,18 @@ class Pretrain:
         self._bytes_per_token = size / sum(trained)
         self._packed = sum(trained) / (sum(self._mixture.drawn) * settings.context_length)
         self._validation = [TokenShards(folder, "validation") for folder in shards]
+
+    @classmethod
+    def build(
+        cls,
+        settings: PretrainSettings,
+        text: TextParts,
+        shards: Sequence[Artifact],
+        store: Store,
+    ) -> Pretrain:
+        """The stage of a run: `text` is `text_of` its tokenizer, `shards` its other parents."""
+        end = text.tokenizer.special[END_OF_TEXT]
+        return cls(settings, [store.path(shard) for shard in shards], text.tokenizer, end)
 
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         settings = self._settings

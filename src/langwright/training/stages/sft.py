@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from langwright.errors import BadInput, Unsupported
 from langwright.inference import score_rows
-from langwright.model import Decoder, ModelBundle, load_model
+from langwright.model import Decoder, load_model
+from langwright.model.text_parts import TextParts
 from langwright.progress import say
-from langwright.store import Store
+from langwright.store import Artifact, Store
+from langwright.tokens import ChatTemplate, Tokenizer
 from langwright.training.batch import MicroBatch, Row, documents, gather, next_token_loss
 from langwright.training.epochs import Epochs, held_out
 from langwright.training.lines import open_lines
+from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
@@ -47,22 +50,22 @@ def sft(
     store = store or Store()
     chosen = SFTSettings.build(read_recipe(recipe, "sft", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
-    base = store.get(chosen.model)
     shape = '{"messages": [...]}'
-    data = open_lines(chosen.data, "conversations", shape, store)
+    ranks = join(chosen)
+    with ranks.first_alone():
+        base = store.get(chosen.model)
+        data = open_lines(chosen.data, "conversations", shape, store)
 
-    def prepare() -> tuple[TrainedDecoder, SFT]:
+    def prepare(working: SFTSettings) -> tuple[TrainedDecoder, SFT]:
         bundle = load_model(store.path(base))
-        rows = _encode(bundle, store.path(data) / "conversations.jsonl", chosen.context_length)
-        stage = SFT(chosen, bundle, *_split(rows, chosen.validation_fraction))
-        return TrainedDecoder(bundle), stage
+        return TrainedDecoder(bundle), SFT.build(working, bundle.text, data, store)
 
-    return run_stage(store.run(name), chosen, [base, data], store, prepare)
+    return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
 
 
-def _encode(bundle: ModelBundle, path: Path, context_length: int) -> list[Row]:
+def _encode(template: ChatTemplate | None, path: Path, context_length: int) -> list[Row]:
     """All conversations with their masks. What is too long is left out, and that is said."""
-    if bundle.template is None:
+    if template is None:
         raise Unsupported(
             "The model has no chat template.", remedy="Start from a model that has one."
         )
@@ -72,7 +75,7 @@ def _encode(bundle: ModelBundle, path: Path, context_length: int) -> list[Row]:
             continue
         try:
             messages: Sequence[Mapping[str, Any]] = json.loads(line)["messages"]
-            ids, learn = bundle.template.encode_with_mask(messages)
+            ids, learn = template.encode_with_mask(messages)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise BadInput(
                 f"Line {number} of {path.name} is not a conversation.",
@@ -113,19 +116,26 @@ class SFT:
     name = "sft"
 
     def __init__(
-        self, settings: SFTSettings, bundle: ModelBundle, train: list[Row], validation: list[Row]
+        self, settings: SFTSettings, tokenizer: Tokenizer, train: list[Row], validation: list[Row]
     ) -> None:
-        self._settings, self._bundle = settings, bundle
+        self._settings, self._tokenizer = settings, tokenizer
         self._train, self._validation = train, validation
         sizes = [len(row.ids) for row in train]  # prompts included
         self._epochs = Epochs(sizes, settings.tokens_per_step, settings.seed)
+
+    @classmethod
+    def build(cls, settings: SFTSettings, text: TextParts, data: Artifact, store: Store) -> SFT:
+        """The stage of a run: `text` is that of the model it starts from, `data` its parent."""
+        path = store.path(data) / "conversations.jsonl"
+        rows = _encode(text.template, path, settings.context_length)
+        return cls(settings, text.tokenizer, *_split(rows, settings.validation_fraction))
 
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         rows = [self._train[index] for index in self._epochs.step(step)]
         return gather(rows, self._settings.micro_batch_tokens)
 
     def documents(self, batch: MicroBatch) -> list[dict[str, Any]]:
-        return documents(batch, self._bundle.tokenizer.decode)
+        return documents(batch, self._tokenizer.decode)
 
     def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
         return next_token_loss(module, batch)
@@ -139,7 +149,7 @@ class SFT:
         rows = self._validation if whole else self._validation[:EVALUATED_CONVERSATIONS]
         window = max(len(row.ids) for row in rows)
         scores = score_rows(module, [row.ids.tolist() for row in rows], window, window - 1)
-        tokenizer = self._bundle.tokenizer
+        tokenizer = self._tokenizer
         special = frozenset(tokenizer.special.values())
         nats, count, size = 0.0, 0, 0
         for row, values in zip(rows, scores, strict=True):
