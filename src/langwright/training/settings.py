@@ -19,7 +19,16 @@ _UNUSED: dict[Schedule, set[str]] = {
     "noam": {"decay_fraction", "final_learning_rate_fraction"},
 }
 
-HOW = frozenset({"device", "parallel", "tensor_parallel", "compile", "activation_checkpointing"})
+HOW = frozenset(
+    {
+        "device",
+        "parallel",
+        "tensor_parallel",
+        "compile",
+        "activation_checkpointing",
+        "stall_seconds",
+    }
+)
 """Settings of how to compute, not of what: a run may go on with others."""
 
 
@@ -41,6 +50,11 @@ class LoopSettings(Settings):
     the weights, `ddp` all of them; in groups of `tensor_parallel` they share each matrix.
     `compile` has torch compile the blocks, which takes a minute and a C++ compiler at the start.
     `activation_checkpointing` computes each block twice instead of keeping what lies within it.
+
+    `guard` leaves a batch out whose loss or gradient norm lies `guard_threshold` times the noise
+    above the last steps, and goes back to a snapshot in memory (`snapshot_every` steps) when the
+    weights are damaged. A step that takes ten times as long as usual, and `stall_seconds` at least,
+    is reported with the stacks of all threads (0: never).
     """
 
     steps: int = Field(ge=1)
@@ -70,6 +84,10 @@ class LoopSettings(Settings):
     tensor_parallel: int = Field(1, ge=1)
     compile: bool = False
     activation_checkpointing: bool = False
+    guard: bool = True
+    guard_threshold: float = Field(10.0, gt=0)
+    snapshot_every: int = Field(25, ge=1)
+    stall_seconds: float = Field(60.0, ge=0)
 
     def divided(self, ranks: int) -> Self:
         """The same with micro-batches small enough that each of so many ranks has some."""

@@ -12,6 +12,7 @@ from typing import Any
 from langwright.errors import BadInput, BadSettings
 from langwright.store import Store, write_atomic
 from langwright.tokens import END_OF_TEXT
+from langwright.training.guard import skipped_windows, window_of
 from langwright.training.rebuilt import Rebuilt, rebuild
 from langwright.training.stages.sft import SFT
 from langwright.training.views.xray import Problem, XrayRow, problems, xray
@@ -63,7 +64,7 @@ def show_batch(
         raise BadSettings(
             f"The run '{run}' has no step {step}.", remedy=f"Give one from 1 to {steps}."
         )
-    rows = xray_of(rebuilt, step)
+    rows = xray_of(rebuilt, step, skipped_windows(held))
     found = list(problems(rows, rebuilt.text, isinstance(rebuilt.stage, SFT)))
     states = Counter(token.state for row in rows for token in row.tokens)
     trained = Counter(token.trained for row in rows for token in row.tokens)
@@ -96,12 +97,12 @@ def show_batch(
     return batch
 
 
-def xray_of(rebuilt: Rebuilt, step: int) -> list[XrayRow]:
-    """The rows of a step, counted from 1."""
+def xray_of(rebuilt: Rebuilt, step: int, skipped: Sequence[int] = ()) -> list[XrayRow]:
+    """The rows of a step, counted from 1, of a run that left the windows `skipped` out."""
     tokenizer = rebuilt.text.tokenizer
     conversations = isinstance(rebuilt.stage, SFT)
     end = None if conversations else tokenizer.special[END_OF_TEXT]
-    return xray(rebuilt.stage.micro_batches(step - 1), tokenizer, end)
+    return xray(rebuilt.stage.micro_batches(window_of(step - 1, skipped)), tokenizer, end)
 
 
 def batch_page(batch: dict[str, Any], rows: Sequence[XrayRow], found: Sequence[Problem]) -> str:
