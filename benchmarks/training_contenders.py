@@ -113,7 +113,8 @@ class Contender:
             return {"error": f"not done after {limit:.0f} s"}
         self.errors.seek(0)
         said = self.errors.read().strip().splitlines()
-        return {"error": said[-1] if said else "it ended without a word"}
+        code = self.process.wait()
+        return {"error": said[-1] if said and code > 0 else f"it ended with code {code}"}
 
     def close(self) -> None:
         self.process.kill()
