@@ -11,12 +11,12 @@ length side by side; evaluating takes none of the seconds.
 
 On a CPU, 4 layers of width 128 with 4 heads learn from batches of 12 x 64 characters. nanoGPT is
 its own `train.py` with the words of its README (dropout 0, rate 1e-3 to 1e-4 by a cosine, 100 steps
-of warm-up, beta2 0.99, decay 0.1, 2,000 steps), in a copy of its folder, its seconds those of its own
-log. Ours is `Decoder` of the same layers, width and heads, its gated feed-forward part 336 wide to
-have no more parameters, with `Learner` and Muon at 1e-2, AdamW for the table, 50 steps of warm-up
-and a linear decay to nothing over the last 70%. It reads windows side by side, shuffled, each epoch
-from another first character on, and takes 1,200 steps: one with Muon is half as long again as one
-of nanoGPT's.
+of warm-up, beta2 0.99, decay 0.1, 2,000 steps), in a copy of its folder, its seconds those of its
+own log. Ours is `Decoder` of the same layers, width and heads, its gated feed-forward part 336 wide
+to have no more parameters, with `Learner` and Muon at 1e-2, AdamW for the table, 50 steps of warm-
+up and a linear decay to nothing over the last 70%. It reads windows side by side, shuffled, each
+epoch from another first character on, and takes 1,200 steps: one with Muon is half as long again as
+one of nanoGPT's.
 
 Tried at 2,000 steps: AdamW at 4e-3 1.646, Muon at 1e-2 1.564, Muon at 2e-2 (tables 1e-2) 1.595, and
 1.623 after 1,400 of those; nanoGPT 1.892.
