@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from langwright.store import Run, Store
 from langwright.training import pretrain
+from langwright.training.ahead import Ahead
 from langwright.training.batch import MicroBatch
 from langwright.training.guard import ROLLBACKS, Diverged
 from langwright.training.loop import _Training
@@ -190,11 +191,14 @@ def test_a_run_stopped_around_an_incident_goes_on_as_if_it_had_not_been(
     train: Train,
     store: Store,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     windows: Sequence[int],
     how: str,
 ) -> None:
     """At each point of it: weights and lines of the record are the same. Where
     the snapshot of step 25 is gone with the process, the run makes it again."""
+    # The moment is that at which a window is asked for, not one before.
+    monkeypatch.setattr(Ahead, "get", lambda self, window: self._make(window))
     whole = train("whole", STRETCH)
     decisions = [one["decision"] for one in incidents(store.run("whole"))]
     assert decisions == ["skip", "skip", "rollback", "skip"]
