@@ -289,6 +289,9 @@ def test_pretrain_makes_a_model_that_opens_by_its_name(
     assert all(one.keys() == token for row in batch["rows"] for one in row["tokens"])
     assert "row 4, micro-batch 1" in langwright(*seen, env=env).stdout
     assert page.read_text().startswith("<!doctype html>")
+    told = one_object(langwright("doctor", "grown", "--json", env=env).stdout)
+    assert (told["run"], told["step"], told["findings"]) == ("grown", 2, [])
+    assert "nothing found" in langwright("doctor", "grown", env=env).stdout
     refused = langwright("show-batch", "grown", "--step", "3", "--json", env=env)
     assert refused.returncode == 1
     assert "1 to 2" in one_object(refused.stdout)["error"]["remedy"]
