@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from langwright.text import clean
     from langwright.training import launch, pretrain, sft, verify_resume
     from langwright.training.recipe import recipe
+    from langwright.training.views.doctor import doctor
     from langwright.training.views.show_batch import show_batch
 
     __version__: str
@@ -46,6 +47,7 @@ __all__ = [
     "clean",
     "cost",
     "describe",
+    "doctor",
     "embed",
     "errors",
     "evaluate",
@@ -77,6 +79,7 @@ _WHERE = {
     "clean": "langwright.text:clean",
     "cost": "langwright.providers:cost",
     "describe": "langwright.providers:describe",
+    "doctor": "langwright.training.views.doctor:doctor",
     "embed": "langwright.providers:embed",
     "evaluate": "langwright.evaluation:evaluate",
     "export": "langwright.lifecycle:export",

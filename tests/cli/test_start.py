@@ -34,6 +34,7 @@ VERBS = [
     "pretrain",
     "sft",
     "show-batch",
+    "doctor",
     "evaluate",
     "verify-resume",
     "grow",
