@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from langwright.progress import Bar, progress
 from langwright.store import Run
+from langwright.training.ahead import Ahead
 from langwright.training.checkpoint import Saver, load_checkpoint
 from langwright.training.guard import Guard, Verdict, diverged, tell
 from langwright.training.heartbeat import Heartbeat
@@ -100,6 +101,7 @@ class _Training(Generic[M, B]):
         if ranks.leads:
             run.truncate_metrics(self.state.step, self.state.guard.incidents)
         self.saver = Saver(run, settings, ranks)
+        self.batches = Ahead(stage.micro_batches)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
 
@@ -108,6 +110,7 @@ class _Training(Generic[M, B]):
         with (
             deferred_interrupt() as interrupt,
             closing(self.saver),
+            closing(self.batches),
             Heartbeat(self.run, settings.stall_seconds) as heartbeat,
             progress(self.stage.name, settings.steps, start=state.step) as bar,
         ):
@@ -141,7 +144,8 @@ class _Training(Generic[M, B]):
         """Make a step, or refuse to; whether it was made."""
         state, settings = self.state, self.settings
         started = time.perf_counter()
-        batches = self.stage.micro_batches(self.guard.window)
+        batches = self.batches.get(self.guard.window)
+        loading = time.perf_counter() - started
         # The denominator is that of the whole step: a mean of means would weigh micro-batches
         # with few targets too much.
         units = sum(batch.units for batch in batches)
@@ -166,6 +170,9 @@ class _Training(Generic[M, B]):
         line: dict[str, Any] = {"step": state.step, "loss": loss, "gradient_norm": norm}
         line |= {"learning_rate": settings.learning_rate * factor}
         line |= {"tokens": state.tokens, "seconds": round(state.seconds, 3)}
+        line |= {"loading_seconds": round(loading, 4)}
+        if self.learner.device.type == "cuda":
+            line["memory_bytes"] = torch.cuda.max_memory_allocated()
         bits = self.stage.bits_per_byte(loss)
         if bits is not None:
             line["bits_per_byte"] = bits
