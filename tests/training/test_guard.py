@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -289,3 +292,24 @@ def test_clean_runs_are_left_alone(train: Train, store: Store, settings: dict[st
     """Not one batch is left out, though the text is real and its batches are small."""
     train("run", corpus="python-docs", steps=120, **settings)
     assert incidents(store.run("run")) == []
+
+
+def test_several_processes_decide_alike_and_go_back_together(
+    store: Store, recipe: str, words: str
+) -> None:
+    """Two ranks with half of the weights each: as one process does, to the bit."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    worker = Path(__file__).with_name("guard_worker.py")
+    done = subprocess.run(
+        [*command, str(worker), recipe, words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    decisions = [one["decision"] for one in incidents(store.run("run"))]
+    assert decisions == ["skip", "skip", "rollback", "skip"]
+    results = [store.run(name).state["result"] for name in ("run", "told")]
+    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
+    assert losses(store.run("run")) == losses(store.run("told"))
