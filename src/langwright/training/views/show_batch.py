@@ -105,7 +105,6 @@ def xray_of(rebuilt: Rebuilt, window: int) -> list[XrayRow]:
     return xray(rebuilt.stage.micro_batches(window), tokenizer, end)
 
 
-
 def batch_page(batch: dict[str, Any], rows: Sequence[XrayRow], found: Sequence[Problem]) -> str:
     """The batch as one HTML page that asks for nothing from outside."""
     from jinja2 import Environment, StrictUndefined
