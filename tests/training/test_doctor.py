@@ -15,7 +15,7 @@ from langwright.errors import NotFound, Unsupported
 from langwright.store import Run, Store
 from langwright.tokens import Tokenizer
 from langwright.training import pretrain, sft
-from langwright.training.loop import Diverged
+from langwright.training.guard import Diverged
 from langwright.training.views.doctor import doctor
 
 RECIPE = str(Path(__file__).parents[1] / "mini.toml")
