@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from langwright.store import Run, Store
-from langwright.training import pretrain
-from langwright.training.ahead import Ahead
+from langwright.training import pretrain, show_batch, verify_resume
 from langwright.training.batch import MicroBatch
 from langwright.training.guard import ROLLBACKS, Diverged
 from langwright.training.loop import _Training
@@ -78,6 +77,9 @@ def losses(run: Run) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in run.read_metrics() if "loss" in line]
 
 
+SHOWN = [("run", 31), ("unguarded", 32), ("run", 32)]
+
+
 def test_a_poisoned_batch_leaves_no_trace_in_the_weights(train: Train, store: Store) -> None:
     """Bit for bit those of the run that never saw it; without the guard they are others."""
     result = train("run", poisoned([30]))
@@ -90,6 +92,10 @@ def test_a_poisoned_batch_leaves_no_trace_in_the_weights(train: Train, store: St
     unguarded = train("unguarded", poisoned([30]), guard=False)
     assert unguarded["weights_sha256"] != told["weights_sha256"]
     assert not incidents(store.run("unguarded"))
+    # What step 31 learnt from is shown, and trained again, as it was.
+    shown = [show_batch(name, step=step, store=store)["rows"] for name, step in SHOWN]
+    assert shown[0] == shown[1] != shown[2]
+    assert verify_resume("run", store=store)["equal"]
 
 
 def test_the_record_holds_the_batch_with_its_text(train: Train, store: Store) -> None:
@@ -182,6 +188,41 @@ class Killed(BaseException):
     """The process ends without a word."""
 
 
+@pytest.fixture
+def once_during(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Alter]:
+    """Do something in the midst of a window's step, the first time that it comes."""
+    plain = Pretrain.loss
+
+    def once_during(window: int, act: Callable[[], None], alter: Alter) -> Alter:
+        marked: list[Tensor] = []
+        done = False
+
+        def loss(self: Pretrain, module: nn.Module, batch: MicroBatch) -> Tensor:
+            nonlocal done
+            if not done and any(batch.ids_BT is one for one in marked):
+                done = True
+                act()
+            return plain(self, module, batch)
+
+        def note(now: int, batches: Batches) -> Batches:
+            if now == window:
+                marked.extend(batch.ids_BT for batch in batches)
+            return alter(now, batches)
+
+        monkeypatch.setattr(Pretrain, "loss", loss)
+        return note
+
+    return once_during
+
+
+def kill() -> None:
+    raise Killed
+
+
+def terminate() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
 @pytest.mark.parametrize(
     "windows",
     [
@@ -189,40 +230,32 @@ class Killed(BaseException):
         pytest.param(range(24, 41), id="all", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("how", ["killed", "terminated"])
+@pytest.mark.parametrize(
+    ("act", "raised", "lost"),
+    [(kill, Killed, range(30, 36)), (terminate, KeyboardInterrupt, range(25, 33))],
+)
 def test_a_run_stopped_around_an_incident_goes_on_as_if_it_had_not_been(
     train: Train,
     store: Store,
+    once_during: Callable[..., Alter],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
     windows: Sequence[int],
-    how: str,
+    act: Callable[[], None],
+    raised: type[BaseException],
+    lost: range,
 ) -> None:
-    """At each point of it: weights and lines of the record are the same. Where
-    the snapshot of step 25 is gone with the process, the run makes it again."""
-    # The moment is that at which a window is asked for, not one before.
-    monkeypatch.setattr(Ahead, "get", lambda self, window: self._make(window))
+    """At each point of it: weights and lines of the record are the same. Stopped within the windows
+    `lost`, it has the snapshot of step 25 no more when it must go back, and makes it again."""
     whole = train("whole", STRETCH)
     decisions = [one["decision"] for one in incidents(store.run("whole"))]
     assert decisions == ["skip", "skip", "rollback", "skip"]
     for window in windows:
-        stop = [window]
-
-        def alter(now: int, batches: Batches, stop: list[int] = stop) -> Batches:
-            if stop == [now]:
-                stop.clear()
-                if how == "killed":
-                    raise Killed
-                signal.raise_signal(signal.SIGTERM)
-            return STRETCH(now, batches)
-
-        name = f"run-{window}"
-        with pytest.raises(Killed if how == "killed" else KeyboardInterrupt):
+        name, alter = f"run-{window}", once_during(window, act, STRETCH)
+        with pytest.raises(raised):
             train(name, alter)
         assert train(name, alter)["weights_sha256"] == whole["weights_sha256"], window
         said = "The snapshot of step 25 is gone; from step 20 it is made again."
-        lost = 30 <= window < 36 if how == "killed" else 25 <= window < 33
-        assert (said in capsys.readouterr().err) == lost, window
+        assert (said in capsys.readouterr().err) == (window in lost), window
         assert _lines(store.run(name)) == _lines(store.run("whole")), window
 
 
