@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from langwright.training.recipe import recipe
     from langwright.training.views.doctor import doctor
     from langwright.training.views.show_batch import show_batch
+    from langwright.training.views.watch import watch
 
     __version__: str
 
@@ -69,6 +70,7 @@ __all__ = [
     "show",
     "show_batch",
     "tokens",
+    "watch",
 ]
 
 _WHERE = {
@@ -99,6 +101,7 @@ _WHERE = {
     "show": "langwright.store:show",
     "show_batch": "langwright.training.views.show_batch:show_batch",
     "tokens": "langwright.providers:tokens",
+    "watch": "langwright.training.views.watch:watch",
 }
 
 

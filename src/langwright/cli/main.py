@@ -36,6 +36,7 @@ from langwright.cli import (
     show,
     show_batch,
     tokens,
+    watch,
 )
 from langwright.cli.faults import report
 
@@ -64,6 +65,7 @@ for name, verb in (
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
     ("show-batch", show_batch.show_batch),
+    ("watch", watch.watch),
     ("doctor", doctor.doctor),
     ("evaluate", evaluate.evaluate),
     ("grow", grow.grow),
