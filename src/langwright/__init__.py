@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from langwright.training.recipe import recipe
     from langwright.training.views.doctor import doctor
     from langwright.training.views.show_batch import show_batch
+    from langwright.training.views.watch import watch
 
     __version__: str
 
@@ -70,6 +71,7 @@ __all__ = [
     "show_batch",
     "tokens",
     "verify_resume",
+    "watch",
 ]
 
 _WHERE = {
@@ -101,6 +103,7 @@ _WHERE = {
     "show_batch": "langwright.training.views.show_batch:show_batch",
     "tokens": "langwright.providers:tokens",
     "verify_resume": "langwright.training:verify_resume",
+    "watch": "langwright.training.views.watch:watch",
 }
 
 

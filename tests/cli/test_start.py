@@ -34,6 +34,7 @@ VERBS = [
     "pretrain",
     "sft",
     "show-batch",
+    "watch",
     "doctor",
     "evaluate",
     "verify-resume",

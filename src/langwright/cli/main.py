@@ -37,6 +37,7 @@ from langwright.cli import (
     show_batch,
     tokens,
     verify_resume,
+    watch,
 )
 from langwright.cli.faults import report
 
@@ -65,6 +66,7 @@ for name, verb in (
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
     ("show-batch", show_batch.show_batch),
+    ("watch", watch.watch),
     ("doctor", doctor.doctor),
     ("evaluate", evaluate.evaluate),
     ("verify-resume", verify_resume.verify_resume),
