@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from langwright.store import Run, Store
-from langwright.training import pretrain, show_batch, verify_resume
+from langwright.training import pretrain, verify_resume
 from langwright.training.batch import MicroBatch
 from langwright.training.guard import ROLLBACKS, Diverged
 from langwright.training.loop import _Training
 from langwright.training.stages.pretrain import Pretrain
+from langwright.training.views.show_batch import show_batch
 
 STEPS = 44
 Batches = Sequence[MicroBatch]
