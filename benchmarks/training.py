@@ -3,7 +3,7 @@
     LANGWRIGHT_PEERS=DIR python benchmarks/training.py 6x256 --precision float32 --rounds 5
 
 Every step is forward, backward, clipping and fused AdamW on fixed random tokens, ours through
-`Learner` and `next_token_loss` as the loop has it (`training_contenders.py` says how each is made).
+`Learner` and `next_token_loss` as the loop has it (`training_models.py` says how each is made).
 Each contender has a process of its own; rounds go round all of them, and one computes at a time.
 Figures are medians with the least and the most over all steps; the ratio to ours is that of the
 medians of one round, over the rounds. Compiling happens in the first step, which is a column and
@@ -28,7 +28,8 @@ import sys
 import tempfile
 from dataclasses import replace
 
-from training_contenders import Contender, Figures, Order, Shape
+from training_contenders import Contender, Figures
+from training_models import Order, Shape
 
 SHAPES = {
     "tiny": Shape(2, 64, 2, 64, 2, 256),

@@ -12,7 +12,7 @@ tokenizers, tiktoken (`pip install --target SITE …`); nanochat wants filelock.
 MFU is 6 N + 12 L T d FLOP a token (PaLM, appendix B; N the matrices with the head, each once),
 times tokens/s, over `--peak`: 989e12 for an H100's dense bfloat16. 12 L T d counts attention as if
 nothing were masked, as PaLM does. Steps are forward, backward, clipping and fused AdamW on fixed
-random tokens, in bfloat16 (`training_contenders.py` says how each is made); attention is torch's
+random tokens, in bfloat16 (`training_models.py` says how each is made); attention is torch's
 kernel for all. Each contender is a process of its own with a time limit, one on the GPU at a time;
 one that runs out of memory is tried again with half its rows. Peers of 48 layers are compiled
 block by block, as ours always are: the whole would take minutes.
@@ -26,7 +26,8 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 
-from training_contenders import Contender, Figures, Order, Shape
+from training_contenders import Contender, Figures
+from training_models import Order, Shape
 
 SHAPES = {
     "124M": Shape(12, 768, 12, 1024, 32, 50304),
@@ -57,16 +58,16 @@ ENTRIES = [
     Entry("124M", "matrix products"),
     Entry("124M", "langwright"),
     Entry("124M", "langwright", "blocks"),
+    Entry("124M", "nanoGPT", "whole"),
     Entry("124M", "nanochat", "whole"),
     Entry("124M", "modded-nanogpt", "whole"),
-    Entry("124M", "nanoGPT", "whole"),
     Entry("1.5B", "matrix products"),
     Entry("1.5B", "langwright"),
     Entry("1.5B", "langwright", "blocks"),
     Entry("1.5B", "langwright", "blocks", checkpointing=True),
+    Entry("1.5B", "nanoGPT", "blocks"),
     Entry("1.5B", "nanochat", "blocks"),
     Entry("1.5B", "modded-nanogpt", "blocks"),
-    Entry("1.5B", "nanoGPT", "blocks"),
 ]
 NOT_RUN = (
     "modded-nanogpt's train_gpt.py: not run, since it fetches FlashAttention 3 from a hub as it "
@@ -132,7 +133,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a small shape, in float32")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rows", type=int, help="of a step, for every contender")
-    parser.add_argument("--limit", type=float, default=80, help="seconds for each contender")
+    parser.add_argument("--limit", type=float, default=100, help="seconds for each contender")
     parser.add_argument("--minutes", type=float, default=6, help="for all together")
     parser.add_argument("--peak", type=float, default=989e12, help="FLOP/s of the GPU")
     given = parser.parse_args()

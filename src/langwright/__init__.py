@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
-    from langwright.training import launch, pretrain, sft
+    from langwright.training import launch, pretrain, sft, verify_resume
     from langwright.training.recipe import recipe
     from langwright.training.views.doctor import doctor
     from langwright.training.views.show_batch import show_batch
@@ -70,6 +70,7 @@ __all__ = [
     "show",
     "show_batch",
     "tokens",
+    "verify_resume",
     "watch",
 ]
 
@@ -101,6 +102,7 @@ _WHERE = {
     "show": "langwright.store:show",
     "show_batch": "langwright.training.views.show_batch:show_batch",
     "tokens": "langwright.providers:tokens",
+    "verify_resume": "langwright.training:verify_resume",
     "watch": "langwright.training.views.watch:watch",
 }
 

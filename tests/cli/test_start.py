@@ -37,8 +37,10 @@ VERBS = [
     "watch",
     "doctor",
     "evaluate",
+    "verify-resume",
     "grow",
     "export",
+    "launch",
 ]
 HEAVY = "torch transformers tokenizers pydantic rich numpy jinja2 platformdirs"
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 from tests.training import step_worker
 from tests.training.step_worker import DATA, fresh, step
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from langwright.model import IGNORED, cross_entropy
@@ -80,9 +81,14 @@ def test_activations_computed_twice(data: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled() -> None:
+@pytest.mark.parametrize("twice", [False, True])
+def test_compiled(twice: bool) -> None:
+    torch._dynamo.reset()
+    counters.clear()
     for data in DATA:
-        require_equal(step(data, 64, compile=True), data)
+        require_equal(step(data, 64, compile=True, activation_checkpointing=twice), data)
+    # Equal in any case, were it compiled or not.
+    assert counters["stats"]["unique_graphs"]
 
 
 @pytest.fixture(scope="module")

@@ -72,18 +72,21 @@ def wait_for_step(process: subprocess.Popen[str], metrics: Path, step: int) -> N
     pytest.fail(f"ended before step {step}: {process.communicate()}")
 
 
-def test_ctrl_c_saves_and_the_same_command_continues(
-    start: Start, store: Store, recipe: str
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_save_and_the_same_command_continues(
+    start: Start, store: Store, recipe: str, number: signal.Signals
 ) -> None:
     words = ("pretrain", recipe, "--name", "run", "--json", "steps=60", "checkpoint_every=1000")
     process = start(*words)
     wait_for_step(process, store.run("run").metrics_path, 3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert store.run("run").status == "stopped"
+    run = store.run("run")
+    assert run.status == "stopped"
+    last = max(line["step"] for line in run.read_metrics())
     done = finish(start(*words))
-    assert int(str(done["resumed_from_step"])) >= 3
+    assert done["resumed_from_step"] == last >= 3
     assert done["steps"] == 60
 
 

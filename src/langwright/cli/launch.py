@@ -20,7 +20,7 @@ def launch(
 ) -> None:
     """Run a training verb in several processes: `langwright launch --nproc 2 pretrain tiny`.
 
-    What follows the options is a command line of `langwright` itself.
+    What follows the options is a command line of `langwright` itself, `--json` among it.
     """
     import langwright as lw
 

@@ -36,6 +36,7 @@ from langwright.cli import (
     show,
     show_batch,
     tokens,
+    verify_resume,
     watch,
 )
 from langwright.cli.faults import report
@@ -68,6 +69,7 @@ for name, verb in (
     ("watch", watch.watch),
     ("doctor", doctor.doctor),
     ("evaluate", evaluate.evaluate),
+    ("verify-resume", verify_resume.verify_resume),
     ("grow", grow.grow),
     ("export", export.export),
 ):

@@ -22,7 +22,7 @@ from langwright.model.linear import product
 IGNORED = -100
 """A target that is not learnt."""
 
-_LOGITS = {"cpu": 2**21, "cuda": 2**27}
+_LOGITS = {"cpu": 2**21, "cuda": 2**28}
 """How many logits to hold at once: about what a processor's cache holds, and enough rows to fill a
 GPU."""
 

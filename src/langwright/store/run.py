@@ -168,9 +168,20 @@ class Run:
                 ) from None
         return found
 
-    def truncate_metrics(self, step: int) -> None:
-        """Forget the lines whose "step" is beyond `step`, which a resumed run writes again."""
-        kept = [line for line in self.read_metrics() if line.get("step", step) <= step]
+    def truncate_metrics(self, step: int, incidents: int = 0) -> None:
+        """Forget the lines whose "step" is beyond `step`, which a resumed run writes again.
+
+        Of incidents those numbered up to `incidents` stay: a run may go back to before them.
+        """
+        kept = [
+            line
+            for line in self.read_metrics()
+            if (
+                line["incident"]["number"] <= incidents
+                if "incident" in line
+                else line.get("step", step) <= step
+            )
+        ]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
         write_atomic(self.metrics_path, text)
 

@@ -10,16 +10,18 @@ from langwright.training.launch import launch
 from langwright.training.recipe import read_recipe, recipes
 
 if TYPE_CHECKING:
+    from langwright.training.replay import verify_resume
     from langwright.training.stages.pairs import pairs
     from langwright.training.stages.pretrain import pretrain
     from langwright.training.stages.sft import sft
 
-__all__ = ["launch", "pairs", "pretrain", "read_recipe", "recipes", "sft"]
+__all__ = ["launch", "pairs", "pretrain", "read_recipe", "recipes", "sft", "verify_resume"]
 
 _WHERE = {
     "pairs": "langwright.training.stages.pairs",
     "pretrain": "langwright.training.stages.pretrain",
     "sft": "langwright.training.stages.sft",
+    "verify_resume": "langwright.training.replay",
 }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ class MicroBatch:
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same batch there."""
-        if device.type == "cpu":
+        if self.ids_BT.device.type == device.type:
             return self
         parts = (self.ids_BT, self.targets_BT, self.places_N)
         ids, targets, places = (
@@ -112,6 +113,22 @@ def gather_packed(
         sizes = tuple(len(row.inputs) for row in taken)
         batches.append(MicroBatch.of(ids, targets, tuple(lengths), sizes))
     return batches
+
+
+def documents(batch: MicroBatch, decode: Callable[[list[int]], str]) -> list[dict[str, Any]]:
+    """The documents of a batch without the padding, for people: `ids`, `targets` (IGNORED where
+    nothing is learnt) and the `text` of the ids."""
+    rows, length = batch.ids_BT.shape
+    lengths = list(batch.lengths or (length,) * rows)
+    parts = (tensor.flatten().split(lengths) for tensor in (batch.ids_BT, batch.targets_BT))
+    found = []
+    for ids, targets in zip(*parts, strict=True):
+        learnt = (targets != IGNORED).nonzero()
+        if len(learnt):
+            end = int(learnt[-1]) + 1
+            shown = ids[:end].tolist()
+            found.append({"ids": shown, "targets": targets[:end].tolist(), "text": decode(shown)})
+    return found
 
 
 def next_token_loss(module: nn.Module, batch: MicroBatch) -> Tensor:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -31,13 +31,11 @@ from langwright.errors import Damaged
 from langwright.store import Run, write_atomic
 from langwright.store.atomic import space_checked, sync_tree
 from langwright.training.ranks import Ranks
+from langwright.training.settings import LoopSettings
 from langwright.training.trained import Trained
 
 # Of one process it is told, at each checkpoint, that it is one process.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-
-KEPT = 2
-"""The newest, and the one before it should the newest be damaged."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ class Saver:
     dropped. Each rank writes its part of the optimizer's memory, the first one all else.
     """
 
-    def __init__(self, run: Run, ranks: Ranks) -> None:
-        self._run, self._ranks = run, ranks
+    def __init__(self, run: Run, settings: LoopSettings, ranks: Ranks) -> None:
+        self._run, self._settings, self._ranks = run, settings, ranks
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
@@ -74,9 +72,12 @@ class Saver:
         state: Mapping[str, Any],
         trained: Trained[nn.Module],
         optimizer: Mapping[str, Tensor],
+        needed: Sequence[int] = (),
     ) -> None:
         """`trained` holds copies of the float32 weights, in whole; its folder can be loaded as a
-        model by itself. First waits for the last one, and raises what it raised (`wait`)."""
+        model by itself. The newest checkpoints at or before each step `needed` stay.
+
+        First waits for the last one, and raises what it raised (`wait`)."""
         self.wait()
         aside = self._run.checkpoints / f"aside-{self._ranks.told(os.getpid())}"
         writer = HuggingFaceStorageWriter(str(aside / "optimizer"), save_distributed=True)
@@ -93,7 +94,7 @@ class Saver:
             assert isinstance(begun, Future)
             write = begun.result
         values = dict(state)
-        self._pending = self._threads.submit(self._write, values, trained, write, aside)
+        self._pending = self._threads.submit(self._write, values, trained, write, aside, needed)
 
     def wait(self) -> None:
         """Until all that was asked for is saved. Raises `NoSpace`, with all that stood before
@@ -121,6 +122,7 @@ class Saver:
         trained: Trained[nn.Module],
         write: Callable[[], object],
         aside: Path,
+        needed: Sequence[int],
     ) -> None:
         folder = self._run.checkpoints
         try:
@@ -128,13 +130,14 @@ class Saver:
                 _full_disk_told(write)
                 if self._ranks.leads:
                     self._publish(state, trained, aside)
+                    self._drop(state["step"], needed)
         finally:
             if self._ranks.leads:
                 shutil.rmtree(aside, ignore_errors=True)
 
     def _publish(self, state: dict[str, Any], trained: Trained[nn.Module], aside: Path) -> None:
         folder = self._run.checkpoints
-        final = folder / f"step-{state['step']:08d}"
+        final = folder / _name(state["step"])
         (aside / "model").mkdir(parents=True)
         trained.save(aside / "model")
         files = sorted(path for path in aside.rglob("*") if path.is_file())
@@ -145,11 +148,21 @@ class Saver:
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
         write_atomic(folder / "latest", final.name)
-        kept = sorted(folder.glob("step-*"))[-KEPT:]
-        for path in folder.glob("step-*"):
+
+    def _drop(self, step: int, needed: Sequence[int]) -> None:
+        """Drop what need not stay after the checkpoint of `step`: the oldest, and those of later
+        steps, from which the run has gone back."""
+        paths = saved_checkpoints(self._run)
+        earlier = [path for path in paths if path.name <= _name(step)]
+        every = self._settings.keep_every
+        kept = earlier[-self._settings.keep_checkpoints :]
+        kept += [path for path in earlier if every and _step(path) % every == 0]
+        for other in needed:
+            kept += [path for path in earlier if path.name <= _name(other)][-1:]
+        for path in paths:
             if path not in kept:
                 shutil.rmtree(path)
-        for litter in folder.glob("aside-*"):  # of a process that was killed
+        for litter in self._run.checkpoints.glob("aside-*"):  # of a process that was killed
             shutil.rmtree(litter, ignore_errors=True)
 
 
@@ -161,6 +174,31 @@ def _full_disk_told(write: Callable[[], object]) -> None:
         if "No space left" in str(error) or "os error 28" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         raise
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def saved_checkpoints(run: Run) -> list[Path]:
+    """All that are there, the oldest first."""
+    return sorted(run.checkpoints.glob("step-*"))
+
+
+def return_to(run: Run, step: int) -> int:
+    """Make the newest checkpoint at or before `step` the latest, or the beginning where there is
+    none; the step that it is of."""
+    earlier = [path for path in saved_checkpoints(run) if path.name <= _name(step)]
+    pointer = run.checkpoints / "latest"
+    if not earlier:
+        pointer.unlink(missing_ok=True)
+        return 0
+    write_atomic(pointer, earlier[-1].name)
+    return _step(earlier[-1])
 
 
 def load_checkpoint(run: Run) -> Checkpoint | None:
@@ -181,7 +219,7 @@ def load_checkpoint(run: Run) -> Checkpoint | None:
 
 
 def _damaged(run: Run, path: Path, why: str) -> Damaged:
-    others = [other for other in sorted(run.checkpoints.glob("step-*")) if other != path]
+    others = [other for other in saved_checkpoints(run) if other < path]
     if others:
         pointer = run.checkpoints / "latest"
         remedy = (

@@ -85,6 +85,10 @@ class Learner(Generic[M]):
         """Scale the gradient down to `gradient_clip`; returns its norm before, a scalar."""
         return self.masters.clip(self.settings.gradient_clip)
 
+    def forget(self) -> None:
+        """Clear the gradients; the weights stay."""
+        self.masters.publish()
+
     def move(self, factor: float) -> None:
         """Move the weights at `factor` times their peak rates; the gradients are cleared."""
         self.optimizers.step(factor)

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from langwright.errors import LangwrightError
 from langwright.progress import Bar, progress
 from langwright.store import Run
+from langwright.training.ahead import Ahead
 from langwright.training.checkpoint import Saver, load_checkpoint
+from langwright.training.guard import Guard, Verdict, diverged, tell
+from langwright.training.heartbeat import Heartbeat
+from langwright.training.incident import write_incident
 from langwright.training.interrupt import deferred_interrupt
 from langwright.training.learner import Batch, Learner
 from langwright.training.ranks import ALONE, Ranks
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
+from langwright.training.state import TrainingState
 from langwright.training.trained import Trained
 
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 B = TypeVar("B", bound=Batch)
-
-
-class Diverged(LangwrightError):
-    """The loss is no longer a number."""
-
-    type = "diverged"
 
 
 class Stage(Protocol[M_contra, B]):
@@ -57,30 +53,22 @@ class Stage(Protocol[M_contra, B]):
         ...
 
 
-@dataclass
-class TrainingState:
-    """What a checkpoint carries beside tensors. `seconds` are those of training steps alone."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    loss: float = math.nan
-
-
 def train(
     run: Run,
     trained: Trained[M],
     stage: Stage[M, B],
     settings: LoopSettings,
     ranks: Ranks = ALONE,
+    until: int | None = None,
 ) -> tuple[Trained[M], dict[str, Any]]:
-    """Train `trained.module` until `settings.steps`, from the run's last checkpoint if it has one.
+    """Train `trained.module` until `settings.steps` (or step `until` of them), from the run's last
+    checkpoint if it has one.
 
     Returns the model with its float32 weights, and steps, tokens, resumed_from_step and the last
     metrics; the module given is used up. Ctrl-C or SIGTERM saves a checkpoint and raises
     KeyboardInterrupt.
     """
-    training = _Training(run, trained, stage, settings, ranks)
+    training = _Training(run, trained, stage, settings, ranks, until or settings.steps)
     done = training.go()
     return training.float32(), done
 
@@ -93,14 +81,15 @@ class _Training(Generic[M, B]):
         stage: Stage[M, B],
         settings: LoopSettings,
         ranks: Ranks,
+        until: int,
     ) -> None:
         self.run, self.trained, self.stage, self.settings = run, trained, stage, settings
-        self.ranks = ranks
+        self.ranks, self.until = ranks, until
         self.module = trained.module
         self.state = TrainingState()
         found = load_checkpoint(run)
         if found is not None:
-            self.state = TrainingState(**found.state)
+            self.state = TrainingState.of(found.state)
             stored = trained.named(found.weights)
             with torch.no_grad():
                 for name, weight in self.module.named_parameters():
@@ -108,9 +97,11 @@ class _Training(Generic[M, B]):
         self.learner = Learner(self.module, settings, ranks)
         if found is not None:
             found.restore(self.learner.optimizers.blank(), ranks)
+        self.guard = Guard(settings, self.state, self.learner)
         if ranks.leads:
-            run.truncate_metrics(self.state.step)
-        self.saver = Saver(run, ranks)
+            run.truncate_metrics(self.state.step, self.state.guard.incidents)
+        self.saver = Saver(run, settings, ranks)
+        self.batches = Ahead(stage.micro_batches)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
 
@@ -119,14 +110,19 @@ class _Training(Generic[M, B]):
         with (
             deferred_interrupt() as interrupt,
             closing(self.saver),
+            closing(self.batches),
+            Heartbeat(self.run, settings.stall_seconds) as heartbeat,
             progress(self.stage.name, settings.steps, start=state.step) as bar,
         ):
             self._evaluate_if_due()
-            while state.step < settings.steps:
-                self._step(bar)
+            while state.step < self.until:
+                with heartbeat.step(state.step + 1):
+                    moved = self._step(bar)
                 if self.ranks.agree(self.saver.failed):
                     self.saver.wait()
-                last = state.step == settings.steps
+                if not moved:
+                    continue
+                last = state.step == self.until
                 asked = self.ranks.agree(interrupt.asked)
                 if last or asked or state.step % settings.checkpoint_every == 0:
                     self._save()  # before evaluating: a failure there must not cost the work
@@ -144,10 +140,12 @@ class _Training(Generic[M, B]):
             },
         }
 
-    def _step(self, bar: Bar) -> None:
+    def _step(self, bar: Bar) -> bool:
+        """Make a step, or refuse to; whether it was made."""
         state, settings = self.state, self.settings
         started = time.perf_counter()
-        batches = self.stage.micro_batches(state.step)
+        batches = self.batches.get(self.guard.window)
+        loading = time.perf_counter() - started
         # The denominator is that of the whole step: a mean of means would weigh micro-batches
         # with few targets too much.
         units = sum(batch.units for batch in batches)
@@ -157,26 +155,49 @@ class _Training(Generic[M, B]):
             seed = _dropout_seed(settings.seed, state.step)
             total = self.learner.gradients(self.stage.loss, batches, units, seed)
         loss, norm = torch.stack((total, self.learner.clip())).tolist()
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise Diverged(
-                f"The loss at step {state.step + 1} is {loss}, the gradient's norm {norm}.",
-                remedy="Lower learning_rate (or raise warmup_steps) and start under another name.",
-            )
-        factor = learning_rate_factor(state.step, settings)
+        verdict = self.guard.judge(loss, norm)
+        if verdict.decision != "accept":
+            state.seconds += time.perf_counter() - started
+            self._refuse(verdict, loss, norm, batches, bar)
+            return False
+        factor = learning_rate_factor(state.step, settings) * self.guard.rate
         self.learner.move(factor)
         state.step += 1
         state.tokens += units
         state.loss = loss
+        self.guard.accept(loss, norm)
         state.seconds += time.perf_counter() - started
         line: dict[str, Any] = {"step": state.step, "loss": loss, "gradient_norm": norm}
         line |= {"learning_rate": settings.learning_rate * factor}
         line |= {"tokens": state.tokens, "seconds": round(state.seconds, 3)}
+        line |= {"loading_seconds": round(loading, 4)}
+        if self.learner.device.type == "cuda":
+            line["memory_bytes"] = torch.cuda.max_memory_allocated()
         bits = self.stage.bits_per_byte(loss)
         if bits is not None:
             line["bits_per_byte"] = bits
         self._record(line)
         words = f"loss {loss:.3f}" + (f", {bits:.2f} bits/byte" if bits is not None else "")
         bar.advance(1, f"{words}, {state.tokens / state.seconds:,.0f} tokens/s")
+        return True
+
+    def _refuse(
+        self, verdict: Verdict, loss: float, norm: float, batches: Sequence[B], bar: Bar
+    ) -> None:
+        """Leave the batch out, and go back if need be; write it down. Raises `Diverged`."""
+        before = self.state.step
+        incident = self.guard.refuse(verdict, loss, norm)
+        if self.ranks.leads:
+            # What is not made good in the checkpoint is done again after a kill, its line too.
+            self.run.truncate_metrics(self.state.step, incident.number - 1)
+            self.run.append_metrics(incident.line())
+            write_incident(self.run, incident, self.stage, batches)
+        if incident.decision == "stop":
+            raise diverged(incident, self.run)
+        tell(incident)
+        if incident.back_to is not None:
+            bar.advance(self.state.step - before)
+            self._save()
 
     def _evaluate_if_due(self) -> None:
         """Evaluate at the start, every `eval_every` steps and at the end; once a step."""
@@ -200,7 +221,8 @@ class _Training(Generic[M, B]):
     def _save(self) -> None:
         weights = {name: held.cpu().clone() for name, held in self.learner.weights().items()}
         tensors = self.learner.optimizers.tensors()
-        self.saver.save(vars(self.state), self.trained.over(weights), tensors)
+        values, needed = self.state.values(), self.state.guard.snapshots
+        self.saver.save(values, self.trained.over(weights), tensors, needed)
 
     def float32(self) -> Trained[M]:
         """The model over the float32 weights themselves."""

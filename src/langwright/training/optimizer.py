@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from langwright.training.muon import Muon
+from langwright.training.precision import compute_dtype
 from langwright.training.settings import LoopSettings
 
 TABLES = ("embed_tokens", "embed_positions", "lm_head")
@@ -44,7 +45,8 @@ class Optimizers:
             # Experts' stacked matrices stay with AdamW: Muon's are of two dimensions.
             flat = [weight for weight in matrices if weight.dim() == 2]
             matrices = [weight for weight in matrices if weight.dim() != 2]
-            muon = Muon(flat, rate, decay, settings.muon_momentum)
+            dtype = compute_dtype("auto", flat[0].device)
+            muon = Muon(flat, rate, decay, settings.muon_momentum, dtype)
             muon.param_groups[0]["peak"] = rate
             self._parts.append(muon)
         groups.append({"params": matrices, "peak": rate, "weight_decay": decay})

@@ -11,6 +11,8 @@ from langwright.model import weights_sha256
 from langwright.model.description import describe_module, in_a_line
 from langwright.progress import say
 from langwright.store import Artifact, Run, Store
+from langwright.training.checkpoint import return_to
+from langwright.training.guard import SnapshotLost
 from langwright.training.loop import B, M, Stage, train
 from langwright.training.ranks import ALONE, Ranks
 from langwright.training.settings import HOW, LoopSettings
@@ -44,9 +46,7 @@ def run_stage(
         if ranks.leads:
             run.update_state(status="running", fault=None)
         try:
-            begun, stage = prepare(settings.divided(ranks.data_size))
-            say(f"{run.name}: {in_a_line(describe_module(begun.module))}.")
-            trained, done = train(run, begun, stage, settings, ranks)
+            trained, stage, done = _trained(run, settings, prepare, ranks)
             if not ranks.leads:
                 return {"run": run.name, "model": run.name, **done}
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
@@ -74,3 +74,23 @@ def run_stage(
             raise
     say(f"{run.name}: finished after {result['steps']} steps.")
     return result
+
+
+def _trained(
+    run: Run,
+    settings: S,
+    prepare: Callable[[S], tuple[Trained[M], Stage[M, B]]],
+    ranks: Ranks,
+) -> tuple[Trained[M], Stage[M, B], dict[str, Any]]:
+    """Train, from an earlier checkpoint should a snapshot be needed that a kill has taken: the
+    steps since then are done again as they were, and the snapshot is there when it is needed."""
+    while True:
+        begun, stage = prepare(settings.divided(ranks.data_size))
+        say(f"{run.name}: {in_a_line(describe_module(begun.module))}.")
+        try:
+            trained, done = train(run, begun, stage, settings, ranks)
+        except SnapshotLost as lost:
+            step = ranks.told(return_to(run, lost.step) if ranks.leads else 0)
+            say(f"The snapshot of step {lost.step} is gone; from step {step} it is made again.")
+        else:
+            return trained, stage, done

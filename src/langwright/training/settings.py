@@ -19,7 +19,16 @@ _UNUSED: dict[Schedule, set[str]] = {
     "noam": {"decay_fraction", "final_learning_rate_fraction"},
 }
 
-HOW = frozenset({"device", "parallel", "tensor_parallel", "compile", "activation_checkpointing"})
+HOW = frozenset(
+    {
+        "device",
+        "parallel",
+        "tensor_parallel",
+        "compile",
+        "activation_checkpointing",
+        "stall_seconds",
+    }
+)
 """Settings of how to compute, not of what: a run may go on with others."""
 
 
@@ -34,10 +43,18 @@ class LoopSettings(Settings):
     `decay_fraction`. `optimizer` `muon` moves the matrices of the layers by Muon and the rest by
     AdamW.
 
+    Of the checkpoints, the newest `keep_checkpoints` stay, and those at multiples of `keep_every`
+    (0: no others).
+
     Several processes (`langwright launch`) share the work: `parallel` `fsdp` gives each a part of
     the weights, `ddp` all of them; in groups of `tensor_parallel` they share each matrix.
     `compile` has torch compile the blocks, which takes a minute and a C++ compiler at the start.
     `activation_checkpointing` computes each block twice instead of keeping what lies within it.
+
+    `guard` leaves a batch out whose loss or gradient norm lies `guard_threshold` times the noise
+    above the last steps, and goes back to a snapshot in memory (`snapshot_every` steps) when the
+    weights are damaged. A step that takes ten times as long as usual, and `stall_seconds` at least,
+    is reported with the stacks of all threads (0: never).
     """
 
     steps: int = Field(ge=1)
@@ -58,6 +75,8 @@ class LoopSettings(Settings):
     gradient_clip: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
     checkpoint_every: int = Field(100, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    keep_every: int = Field(0, ge=0)
     eval_every: int = Field(50, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -65,6 +84,10 @@ class LoopSettings(Settings):
     tensor_parallel: int = Field(1, ge=1)
     compile: bool = False
     activation_checkpointing: bool = False
+    guard: bool = True
+    guard_threshold: float = Field(10.0, gt=0)
+    snapshot_every: int = Field(25, ge=1)
+    stall_seconds: float = Field(60.0, ge=0)
 
     def divided(self, ranks: int) -> Self:
         """The same with micro-batches small enough that each of so many ranks has some."""

@@ -25,12 +25,11 @@ class MasterWeights:
         self.clear()
 
     def clear(self) -> None:
-        """Gradients of zero."""
+        """No gradients."""
         for weight in self._masters:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-            else:
-                weight.grad.zero_()
+            if not self._copies:
+                weight.grad = None
+        self._fresh = True
 
     def last_next(self, last: bool) -> None:
         """Nothing: there is no one to tell."""
@@ -38,13 +37,23 @@ class MasterWeights:
     def gather(self) -> None:
         """Add the gradients that the module's copies got, and drop theirs."""
         for weight, copy in zip(self._masters, self._copies, strict=False):
-            if copy.grad is not None:
-                assert weight.grad is not None
+            if weight.grad is None:
+                weight.grad = torch.empty_like(weight)
+            if copy.grad is None:
+                if self._fresh:
+                    weight.grad.zero_()
+            elif self._fresh:  # the memory still holds the step before
+                weight.grad.copy_(copy.grad)
+            else:
                 weight.grad += copy.grad
-                copy.grad = None
+            copy.grad = None
+        self._fresh = False
 
     def clip(self, limit: float) -> Tensor:
         """Scale the whole gradient down to the norm `limit`; returns the norm before."""
+        for weight in self._masters:
+            if weight.grad is None:  # of what took no part
+                weight.grad = torch.zeros_like(weight)
         norm: Tensor = torch.nn.utils.clip_grad_norm_(self._masters, limit)
         return norm
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -183,6 +184,16 @@ class Pairs:
     def micro_batches(self, step: int) -> Sequence[PairBatch]:
         rows = [self._train[index] for index in self._epochs.step(step)]
         return gather_pairs(rows, self._settings.micro_batch_tokens)
+
+    def documents(self, batch: PairBatch) -> list[dict[str, Any]]:
+        symbols = self._model.symbols
+        found = []
+        for row in zip(batch.source_BS.tolist(), batch.target_BT.tolist(), strict=True):
+            source, target = (
+                [symbols[i - NUM_MARKS] for i in ids if i >= NUM_MARKS] for ids in row
+            )
+            found.append({"source": source, "target": target})
+        return found
 
     def loss(self, module: Transformer2017, batch: PairBatch) -> Tensor:
         return module.loss(batch.source_BS, batch.target_BT, reduction="sum")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
@@ -26,8 +26,8 @@ from langwright.text import (
     build_tokenizer,
     open_corpus,
 )
-from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, read_tokenizer
-from langwright.training.batch import MicroBatch, gather_packed, next_token_loss
+from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, Tokenizer, read_tokenizer
+from langwright.training.batch import MicroBatch, documents, gather_packed, next_token_loss
 from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
@@ -163,9 +163,13 @@ class Pretrain:
     name = "pretrain"
 
     def __init__(
-        self, settings: PretrainSettings, shards: Sequence[Path], end_of_document: int
+        self,
+        settings: PretrainSettings,
+        shards: Sequence[Path],
+        tokenizer: Tokenizer,
+        end_of_document: int,
     ) -> None:
-        self._settings, self._end = settings, end_of_document
+        self._settings, self._tokenizer, self._end = settings, tokenizer, end_of_document
         trains = [TokenShards(folder, "train") for folder in shards]
         self._mixture = Mixture(
             _sources(settings, trains),
@@ -191,7 +195,7 @@ class Pretrain:
     ) -> Pretrain:
         """The stage of a run: `text` is `text_of` its tokenizer, `shards` its other parents."""
         end = text.tokenizer.special[END_OF_TEXT]
-        return cls(settings, [store.path(shard) for shard in shards], end)
+        return cls(settings, [store.path(shard) for shard in shards], text.tokenizer, end)
 
     @property
     def epochs(self) -> dict[str, float]:
@@ -207,6 +211,9 @@ class Pretrain:
         settings = self._settings
         rows = self._mixture.rows(step)
         return gather_packed(rows, settings.context_length, settings.micro_batch_tokens)
+
+    def documents(self, batch: MicroBatch) -> list[dict[str, Any]]:
+        return documents(batch, self._tokenizer.decode)
 
     def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
         return next_token_loss(module, batch)

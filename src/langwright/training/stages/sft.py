@@ -19,7 +19,7 @@ from langwright.model.text_parts import TextParts
 from langwright.progress import say
 from langwright.store import Artifact, Store
 from langwright.tokens import ChatTemplate, Tokenizer
-from langwright.training.batch import MicroBatch, Row, gather, next_token_loss
+from langwright.training.batch import MicroBatch, Row, documents, gather, next_token_loss
 from langwright.training.epochs import Epochs, held_out
 from langwright.training.lines import open_lines
 from langwright.training.ranks import join
@@ -138,6 +138,9 @@ class SFT:
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         rows = [self._train[index] for index in self._epochs.step(step)]
         return gather(rows, self._settings.micro_batch_tokens)
+
+    def documents(self, batch: MicroBatch) -> list[dict[str, Any]]:
+        return documents(batch, self._tokenizer.decode)
 
     def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
         return next_token_loss(module, batch)

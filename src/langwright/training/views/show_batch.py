@@ -12,9 +12,9 @@ from typing import Any
 from langwright.errors import BadInput, BadSettings
 from langwright.store import Store, write_atomic
 from langwright.tokens import END_OF_TEXT
+from langwright.training.guard import skipped_windows, window_of
 from langwright.training.rebuilt import Rebuilt, rebuild
 from langwright.training.stages.sft import SFT
-from langwright.training.views.course import Course
 from langwright.training.views.xray import Problem, XrayRow, problems, xray
 
 MOST_NAMED = 5
@@ -64,7 +64,7 @@ def show_batch(
         raise BadSettings(
             f"The run '{run}' has no step {step}.", remedy=f"Give one from 1 to {steps}."
         )
-    rows = xray_of(rebuilt, data_window(step, Course.of(held.read_metrics())))
+    rows = xray_of(rebuilt, window_of(step - 1, skipped_windows(held)))
     found = list(problems(rows, rebuilt.text, isinstance(rebuilt.stage, SFT)))
     states = Counter(token.state for row in rows for token in row.tokens)
     trained = Counter(token.trained for row in rows for token in row.tokens)
@@ -103,15 +103,6 @@ def xray_of(rebuilt: Rebuilt, window: int) -> list[XrayRow]:
     conversations = isinstance(rebuilt.stage, SFT)
     end = None if conversations else tokenizer.special[END_OF_TEXT]
     return xray(rebuilt.stage.micro_batches(window), tokenizer, end)
-
-
-def data_window(step: int, course: Course) -> int:
-    """Which window of the data (from 0) a step (from 1) learns from: a run that leaves windows out
-    goes on with the next one."""
-    window = step - 1
-    for bad in sorted(course.skipped):
-        window += bad <= window
-    return window
 
 
 def batch_page(batch: dict[str, Any], rows: Sequence[XrayRow], found: Sequence[Problem]) -> str:
