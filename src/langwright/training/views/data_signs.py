@@ -13,8 +13,8 @@ from langwright.text import TokenShards
 from langwright.training.rebuilt import Rebuilt
 from langwright.training.stages.pretrain import Pretrain
 from langwright.training.stages.sft import SFT
+from langwright.training.views.case import Case, Finding
 from langwright.training.views.show_batch import xray_of
-from langwright.training.views.signs import Case, Finding
 from langwright.training.views.xray import Problem, XrayRow, problems
 
 MOST_TOKENS = 200_000

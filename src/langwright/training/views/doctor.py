@@ -6,9 +6,10 @@ from typing import Any
 
 from langwright.store import Run, Store
 from langwright.training.rebuilt import rebuild
+from langwright.training.views.case import Case, Finding
 from langwright.training.views.course import Course
 from langwright.training.views.data_signs import batch_findings, first_rows, single_token_loss
-from langwright.training.views.signs import SIGNS, Case, Finding
+from langwright.training.views.signs import SIGNS
 
 
 def doctor(run: str, *, store: Store | None = None) -> dict[str, Any]:

@@ -4,83 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from statistics import mean, median, variance
-from typing import Any, Literal, TypedDict
+from statistics import mean, median
+from typing import Any
 
-from langwright.training.settings import LoopSettings
-from langwright.training.views.course import Course, is_number
+from langwright.training.views.case import BLOCKS, Case, Finding, blocks_of
+from langwright.training.views.course import is_number
 
-FEWEST_STEPS = 40
-"""Behind the warm-up; with fewer the course says nothing."""
-BLOCKS = 10
-"""The course behind the warm-up is judged by the means of so many stretches."""
-RATE, RATE_WIDTH = 5e-3, 128
-"""A peak rate that suits models of that width; wider ones take less in proportion (as the presets
-do, and Brown et al. 2020, table 2.1)."""
 MOST_LOST_S = 900.0
 """So much training a crash may cost."""
-
-
-class Finding(TypedDict):
-    """A likely cause, the figures that speak for it, what to do, and how bad it is."""
-
-    cause: str
-    severity: Literal["warning", "error"]
-    evidence: dict[str, Any]
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Case:
-    """A run as the signs see it. `saved`: the step of its last checkpoint; `fault`: what ended it;
-    `width` and `parameters` are the model's; `floor`: nats a token by counting single tokens."""
-
-    settings: LoopSettings
-    course: Course
-    status: str
-    fault: str | None
-    saved: int
-    width: int
-    parameters: int
-    floor: float
-
-    @property
-    def suitable_rate(self) -> float:
-        return RATE * min(1.0, RATE_WIDTH / self.width)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """A stretch of the course: the mean of its losses, that mean's variance, the middle norm."""
-
-    loss: float
-    variance: float
-    norm: float
-
-
-def _blocks(case: Case) -> list[_Block]:
-    """The course behind the warm-up; nothing where it is too short."""
-    lines = [line for line in case.course.steps if line["step"] > case.settings.warmup_steps]
-    lines = [line for line in lines if is_number(line["loss"])]
-    if len(lines) < FEWEST_STEPS:
-        return []
-    size = len(lines) // BLOCKS
-    found = []
-    for start in range(0, BLOCKS * size, size):
-        part = lines[start : start + size]
-        losses = [line["loss"] for line in part]
-        norms = [line["gradient_norm"] for line in part if is_number(line.get("gradient_norm"))]
-        norm = median(norms) if norms else math.nan
-        found.append(_Block(mean(losses), variance(losses) / size, norm))
-    return found
+LEAST_WAIT_S = 10.0
+"""Who waited less for the data in all will not look for faster disks."""
 
 
 def rate_too_high(case: Case) -> Finding | None:
     """The loss rises behind the warm-up, or the gradient grows while it does not fall, or a high
     rate keeps it where counting tokens would be."""
-    blocks = _blocks(case)
+    blocks = blocks_of(case)
     if not blocks:
         return None
     first, last = blocks[0], blocks[-1]
@@ -115,7 +55,7 @@ def rate_too_high(case: Case) -> Finding | None:
 
 def rate_too_low(case: Case) -> Finding | None:
     """The loss hardly falls, at a rate far below what suits the width."""
-    blocks = _blocks(case)
+    blocks = blocks_of(case)
     rate = case.settings.learning_rate
     if not blocks or rate > case.suitable_rate / 20:
         return None
@@ -138,12 +78,11 @@ def rate_too_low(case: Case) -> Finding | None:
 def diverged(case: Case) -> Finding | None:
     """The run ended so, or it became worse than an untrained model."""
     course = case.course
-    stops = [line for line in course.incidents if _decision(line) == "stop"]
     losses = course.values("loss")
     lost = len(course.steps) - len(losses)
-    worst = max((block.loss for block in _blocks(case)), default=0.0)
+    worst = max((block.loss for block in blocks_of(case)), default=0.0)
     evidence: dict[str, Any]
-    if case.fault == "diverged" or stops:
+    if _gave_up(case):
         evidence = {"stopped_after_step": course.step}
     elif lost:
         evidence = {"steps_without_a_finite_loss": lost}
@@ -205,7 +144,7 @@ def loader_starved(case: Case) -> Finding | None:
     summed = all(before < after for before, after in pairwise(waits))
     loading = waits[-1] - waits[0] if summed else sum(waits[1:])
     seconds = lines[-1]["seconds"] - lines[0]["seconds"]
-    if seconds <= 0 or loading < 0.3 * seconds:
+    if loading < max(LEAST_WAIT_S, 0.3 * seconds):
         return None
     return {
         "cause": "loader_starved",
@@ -226,7 +165,7 @@ def precision(case: Case) -> Finding | None:
     if zero and losses and max(losses) > 0:
         evidence["steps_with_gradient_0"] = zero
         remedy = "Give precision=float32; a mask that trains nothing shows in `show-batch`."
-    elif bad:
+    elif bad and not _gave_up(case):
         evidence["overflowed_steps"] = len(bad)
         remedy = "Give precision=float32, or a lower learning_rate."
     elif norms:
@@ -268,7 +207,7 @@ def steps_lost(case: Case) -> Finding | None:
     """Batches that a guard left out are more than a few odd ones."""
     incidents, skipped = len(case.course.incidents), len(case.course.skipped)
     steps = max(case.course.step, 1)
-    if incidents < 3 or max(incidents, skipped) < 0.01 * steps:
+    if _gave_up(case) or incidents < 3 or max(incidents, skipped) < 0.01 * steps:
         return None
     return {
         "cause": "steps_lost",
@@ -291,9 +230,11 @@ SIGNS: list[Callable[[Case], Finding | None]] = [
 ]
 
 
-def _decision(line: Any) -> object:
-    incident = line["incident"]
-    return incident.get("decision") if isinstance(incident, dict) else None
+def _gave_up(case: Case) -> bool:
+    """Whether the run ended because it diverged: what else is seen comes from that."""
+    incidents = [line["incident"] for line in case.course.incidents]
+    stops = [one for one in incidents if isinstance(one, dict) and one.get("decision") == "stop"]
+    return case.fault == "diverged" or bool(stops)
 
 
 def _overflowed(line: Any) -> bool:
