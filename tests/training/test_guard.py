@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from langwright.store import Run, Store
 from langwright.training import pretrain, verify_resume
 from langwright.training.batch import MicroBatch
+from langwright.training.checkpoint import load_checkpoint
 from langwright.training.guard import ROLLBACKS, Diverged
 from langwright.training.loop import _Training
 from langwright.training.stages.pretrain import Pretrain
@@ -179,6 +180,10 @@ def test_damaged_weights_are_taken_from_the_snapshot(
     told = train("told", left_out=range(25, 36), optimizer=optimizer)
     assert result["weights_sha256"] == told["weights_sha256"]
     assert losses(run) == losses(store.run("told"))
+    found = [load_checkpoint(store.run(name)) for name in ("run", "told")]
+    memories = [one.state["guard"] for one in found if one is not None]
+    for key in ("losses", "norms", "first"):  # what later steps are compared with
+        assert memories[0][key] == memories[1][key]
 
 
 STRETCH = poisoned(range(33, 37))
