@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from langwright.text import clean
     from langwright.training import launch, pretrain, sft, verify_resume
     from langwright.training.recipe import recipe
+    from langwright.training.views.doctor import doctor
     from langwright.training.views.show_batch import show_batch
+    from langwright.training.views.watch import watch
 
     __version__: str
 
@@ -46,6 +48,7 @@ __all__ = [
     "clean",
     "cost",
     "describe",
+    "doctor",
     "embed",
     "errors",
     "evaluate",
@@ -68,6 +71,7 @@ __all__ = [
     "show_batch",
     "tokens",
     "verify_resume",
+    "watch",
 ]
 
 _WHERE = {
@@ -77,6 +81,7 @@ _WHERE = {
     "clean": "langwright.text:clean",
     "cost": "langwright.providers:cost",
     "describe": "langwright.providers:describe",
+    "doctor": "langwright.training.views.doctor:doctor",
     "embed": "langwright.providers:embed",
     "evaluate": "langwright.evaluation:evaluate",
     "export": "langwright.lifecycle:export",
@@ -98,6 +103,7 @@ _WHERE = {
     "show_batch": "langwright.training.views.show_batch:show_batch",
     "tokens": "langwright.providers:tokens",
     "verify_resume": "langwright.training:verify_resume",
+    "watch": "langwright.training.views.watch:watch",
 }
 
 

@@ -34,6 +34,8 @@ VERBS = [
     "pretrain",
     "sft",
     "show-batch",
+    "watch",
+    "doctor",
     "evaluate",
     "verify-resume",
     "grow",

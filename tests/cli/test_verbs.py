@@ -280,19 +280,6 @@ def test_pretrain_makes_a_model_that_opens_by_its_name(
     score = langwright("score", result["model"], "In the beginning", "--json", env=env)
     assert one_object(score.stdout)["bytes"] == 16
 
-    page = tmp_path / "page.html"
-    seen = ("show-batch", "grown", "--step", "2", "--html", str(page))
-    batch = one_object(langwright(*seen, "--json", env=env).stdout)
-    assert batch.keys() == {"run", "stage", "step", "steps", "counts", "rows"}
-    assert batch["counts"]["trained"] + batch["counts"]["padded"] == 64
-    token = {"id", "text", "state", "trained", "document"}
-    assert all(one.keys() == token for row in batch["rows"] for one in row["tokens"])
-    assert "row 4, micro-batch 1" in langwright(*seen, env=env).stdout
-    assert page.read_text().startswith("<!doctype html>")
-    refused = langwright("show-batch", "grown", "--step", "3", "--json", env=env)
-    assert refused.returncode == 1
-    assert "1 to 2" in one_object(refused.stdout)["error"]["remedy"]
-
 
 @pytest.mark.parametrize("verb", ["pretrain", "sft"])
 def test_a_wrong_setting_is_named(langwright: Run, verb: str) -> None:

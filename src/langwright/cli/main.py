@@ -15,6 +15,7 @@ from langwright.cli import (
     clean,
     cost,
     describe,
+    doctor,
     embed,
     evaluate,
     export,
@@ -36,6 +37,7 @@ from langwright.cli import (
     show_batch,
     tokens,
     verify_resume,
+    watch,
 )
 from langwright.cli.faults import report
 
@@ -64,6 +66,8 @@ for name, verb in (
     ("pretrain", pretrain.pretrain),
     ("sft", sft.sft),
     ("show-batch", show_batch.show_batch),
+    ("watch", watch.watch),
+    ("doctor", doctor.doctor),
     ("evaluate", evaluate.evaluate),
     ("verify-resume", verify_resume.verify_resume),
     ("grow", grow.grow),

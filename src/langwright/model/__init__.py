@@ -8,9 +8,16 @@ from langwright.model.bundle import ModelBundle, decoder_from, one_thread, weigh
 from langwright.model.cache import KVCache
 from langwright.model.cross_entropy import IGNORED
 from langwright.model.decoder import Decoder
-from langwright.model.folder import load_folder, save_folder, text_of_folder, write_tensors
+from langwright.model.folder import (
+    load_folder,
+    read_json,
+    save_folder,
+    text_of_folder,
+    write_tensors,
+)
 from langwright.model.gguf_file import GGUFFile
 from langwright.model.gguf_model import load_gguf, text_of
+from langwright.model.gguf_settings import architecture
 from langwright.model.lora import Adapter, Adapters, LoRASettings
 from langwright.model.peft_folder import load_adapter, save_adapter
 from langwright.model.quantised import check_dtype, is_quantised
@@ -27,9 +34,17 @@ def load_model(path: Path, dtype: Dtype = "float32") -> ModelBundle:
 
 
 def load_text(path: Path) -> TextParts:
-    """All but the weights, which stay unread, of what `load_model` loads."""
+    """How the model that `load_model` loads meets text; its weights stay unread."""
     ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
     return text_of(GGUFFile(ggufs[0])) if len(ggufs) == 1 else text_of_folder(path)
+
+
+def load_shape(path: Path) -> Architecture:
+    """The shape of the model that `load_model` loads; its weights stay unread."""
+    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    if len(ggufs) == 1:
+        return architecture(GGUFFile(ggufs[0]))
+    return Architecture.from_hugging_face(read_json(path / "config.json"))
 
 
 __all__ = [
@@ -47,6 +62,7 @@ __all__ = [
     "load_folder",
     "load_gguf",
     "load_model",
+    "load_shape",
     "load_text",
     "save_adapter",
     "save_folder",

@@ -27,6 +27,11 @@ class Epochs:
             self._epoch += 1
         return self._steps[step]
 
+    @property
+    def first(self) -> int:
+        """How many steps the first epoch has."""
+        return len(self._cut(0))
+
     def _cut(self, epoch: int) -> list[list[int]]:
         bits = np.random.Philox(np.random.SeedSequence(self._seed, spawn_key=(epoch,)))
         order = np.argsort(bits.random_raw(len(self._sizes)), kind="stable")

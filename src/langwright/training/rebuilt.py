@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langwright.errors import Unsupported
-from langwright.model import load_text
+from langwright.model import Architecture, load_shape, load_text
 from langwright.model.text_parts import TextParts
 from langwright.store import Run, Store
-from langwright.training.stages.pretrain import Pretrain, PretrainSettings, text_of
+from langwright.training.stages.pretrain import Pretrain, PretrainSettings, shape_of, text_of
 from langwright.training.stages.sft import SFT, SFTSettings
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """`text` is how the run's model meets text; `data` are the folders of what it learns from."""
+    """`text` is how the run's model meets text, `shape` its shape; `data` are the folders that it
+    learns from."""
 
     settings: PretrainSettings | SFTSettings
     stage: Pretrain | SFT
     text: TextParts
+    shape: Architecture
     data: list[Path]
 
 
@@ -37,12 +39,14 @@ def rebuild(run: Run, store: Store) -> Rebuilt:
         *shards, vocabulary = parents
         text = text_of(vocabulary, store)
         stage = Pretrain.build(settings, text, shards, store)
-        return Rebuilt(settings, stage, text, [store.path(shard) for shard in shards])
+        shape, folders = shape_of(settings, text), [store.path(shard) for shard in shards]
+        return Rebuilt(settings, stage, text, shape, folders)
     if kinds == {"model", "conversations"}:
         base, data = parents
         tuning = SFTSettings.restored(values)
-        text = load_text(store.path(base))
-        return Rebuilt(tuning, SFT.build(tuning, text, data, store), text, [store.path(data)])
+        text, shape = load_text(store.path(base)), load_shape(store.path(base))
+        tuned = SFT.build(tuning, text, data, store)
+        return Rebuilt(tuning, tuned, text, shape, [store.path(data)])
     raise Unsupported(
         f"The run '{run.name}' is made from {' and '.join(sorted(kinds)) or 'nothing'}: it is no "
         "pretraining and no fine-tuning.",

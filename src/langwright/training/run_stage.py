@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
+from langwright.errors import LangwrightError
 from langwright.model import weights_sha256
 from langwright.model.description import describe_module, in_a_line
 from langwright.progress import say
@@ -43,7 +44,7 @@ def run_stage(
             result: Result = run.state["result"]
             return result
         if ranks.leads:
-            run.update_state(status="running")
+            run.update_state(status="running", fault=None)
         try:
             trained, stage, done = _trained(run, settings, prepare, ranks)
             if not ranks.leads:
@@ -66,9 +67,10 @@ def run_stage(
             ) as draft:
                 trained.save(draft.folder)
             run.update_state(status="finished", result=result)
-        except BaseException:
+        except BaseException as error:
             if ranks.leads:
-                run.update_state(status="stopped")
+                told = error.to_json()["error"] if isinstance(error, LangwrightError) else None
+                run.update_state(status="stopped", fault=told)
             raise
     say(f"{run.name}: finished after {result['steps']} steps.")
     return result

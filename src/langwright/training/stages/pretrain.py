@@ -124,11 +124,18 @@ def _prepare(
     settings: PretrainSettings, shards: Sequence[Artifact], vocabulary: Artifact, store: Store
 ) -> tuple[TrainedDecoder, Pretrain]:
     text = text_of(vocabulary, store)
-    tokenizer = text.tokenizer
-    shape = Architecture.build(
+    module = Decoder(shape_of(settings, text))
+    module.initialise(settings.seed)
+    bundle = ModelBundle(module, text.tokenizer, text.template, text.end_ids, text.start_id)
+    return TrainedDecoder(bundle), Pretrain.build(settings, text, shards, store)
+
+
+def shape_of(settings: PretrainSettings, text: TextParts) -> Architecture:
+    """The shape of the model that the settings ask for."""
+    return Architecture.build(
         {
             # Rows in sixties-four suit the matrix kernels, and other engines' loaders.
-            "vocab_size": -(-tokenizer.vocab_size // 64) * 64,
+            "vocab_size": -(-text.tokenizer.vocab_size // 64) * 64,
             "hidden_size": settings.hidden_size,
             "intermediate_size": settings.intermediate_size,
             "num_layers": settings.num_layers,
@@ -139,10 +146,6 @@ def _prepare(
             "rope_theta": settings.rope_theta,
         }
     )
-    module = Decoder(shape)
-    module.initialise(settings.seed)
-    bundle = ModelBundle(module, tokenizer, text.template, text.end_ids, text.start_id)
-    return TrainedDecoder(bundle), Pretrain.build(settings, text, shards, store)
 
 
 def text_of(vocabulary: Artifact, store: Store) -> TextParts:
@@ -194,6 +197,16 @@ class Pretrain:
         end = text.tokenizer.special[END_OF_TEXT]
         return cls(settings, [store.path(shard) for shard in shards], text.tokenizer, end)
 
+    @property
+    def epochs(self) -> dict[str, float]:
+        """How often the whole run reads each corpus."""
+        return self._mixture.epochs
+
+    @property
+    def epoch_steps(self) -> int:
+        """How many steps read nothing twice, one at least."""
+        return max(1, int(self._settings.steps / max(self.epochs.values())))
+
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         settings = self._settings
         rows = self._mixture.rows(step)
@@ -226,7 +239,7 @@ class Pretrain:
         bits = nats / math.log(2) / size
         figures = {"val_loss": nats / targets, "val_bits_per_byte": bits, "val_bytes": size}
         if whole:
-            epochs = self._mixture.epochs
+            epochs = self.epochs
             single = isinstance(self._settings.corpus, str)
             figures["packing_efficiency"] = self._packed
             figures |= {"epochs" if single else f"epochs_{name}": epochs[name] for name in epochs}

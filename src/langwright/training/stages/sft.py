@@ -130,6 +130,11 @@ class SFT:
         rows = _encode(text.template, path, settings.context_length)
         return cls(settings, text.tokenizer, *_split(rows, settings.validation_fraction))
 
+    @property
+    def epoch_steps(self) -> int:
+        """How many steps the first epoch has."""
+        return self._epochs.first
+
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         rows = [self._train[index] for index in self._epochs.step(step)]
         return gather(rows, self._settings.micro_batch_tokens)

@@ -23,7 +23,7 @@ MOST_NAMED = 5
 
 class BadBatch(BadInput):
     """A batch that would teach something else than is meant; `batch` is what `show_batch` found,
-    `problems` what is wrong: {"row", "micro_batch", "problem", "remedy"}."""
+    `problems` what is wrong: {"kind", "row", "micro_batch", "problem", "remedy"}."""
 
     type = "bad_batch"
 
@@ -64,7 +64,7 @@ def show_batch(
         raise BadSettings(
             f"The run '{run}' has no step {step}.", remedy=f"Give one from 1 to {steps}."
         )
-    rows = xray_of(rebuilt, step, skipped_windows(held))
+    rows = xray_of(rebuilt, window_of(step - 1, skipped_windows(held)))
     found = list(problems(rows, rebuilt.text, isinstance(rebuilt.stage, SFT)))
     states = Counter(token.state for row in rows for token in row.tokens)
     trained = Counter(token.trained for row in rows for token in row.tokens)
@@ -97,12 +97,12 @@ def show_batch(
     return batch
 
 
-def xray_of(rebuilt: Rebuilt, step: int, skipped: Sequence[int] = ()) -> list[XrayRow]:
-    """The rows of a step, counted from 1, of a run that left the windows `skipped` out."""
+def xray_of(rebuilt: Rebuilt, window: int) -> list[XrayRow]:
+    """The rows of a window of the data, which counts from 0."""
     tokenizer = rebuilt.text.tokenizer
     conversations = isinstance(rebuilt.stage, SFT)
     end = None if conversations else tokenizer.special[END_OF_TEXT]
-    return xray(rebuilt.stage.micro_batches(window_of(step - 1, skipped)), tokenizer, end)
+    return xray(rebuilt.stage.micro_batches(window), tokenizer, end)
 
 
 def batch_page(batch: dict[str, Any], rows: Sequence[XrayRow], found: Sequence[Problem]) -> str:

@@ -56,6 +56,7 @@ class XrayRow:
 class Problem:
     """What is wrong with a row, and what to do about it."""
 
+    kind: Literal["nothing_trained", "end_not_trained", "start_doubled"]
     row: int
     micro_batch: int
     problem: str
@@ -136,6 +137,7 @@ def problems(rows: Sequence[XrayRow], text: TextParts, conversations: bool) -> I
             first, *rest = (token.id for token in document[:2])
             if rest == [first] and first in special:
                 yield Problem(
+                    "start_doubled",
                     row.row,
                     row.micro_batch,
                     f"{document[0].text} stands twice at the beginning",
@@ -151,6 +153,7 @@ def _unlearnt(row: XrayRow, document: list[XrayToken], text: TextParts) -> Itera
     answers = [list(tokens) for trained, tokens in groupby(document, _trained) if trained]
     if not answers:
         yield Problem(
+            "nothing_trained",
             row.row,
             row.micro_batch,
             "no token is trained",
@@ -163,6 +166,7 @@ def _unlearnt(row: XrayRow, document: list[XrayToken], text: TextParts) -> Itera
             begins = "".join(token.text for token in answer[:8])
             names = " or ".join(sorted(_text(text.tokenizer, end) for end in ends))
             yield Problem(
+                "end_not_trained",
                 row.row,
                 row.micro_batch,
                 f"the end of the turn {begins!r} ({names}) is not trained, so that the model "
