@@ -50,6 +50,7 @@ def run_stage(
             if not ranks.leads:
                 return {"run": run.name, "model": run.name, **done}
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
+            trained.module.cpu()
             result = {
                 "run": run.name,
                 "model": run.name,

@@ -11,6 +11,8 @@ from langwright.config import Settings
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Of a running mean: how much of it stays at each step."""
 
+Device = Literal["auto", "cpu", "cuda"]
+
 Schedule = Literal["wsd", "cosine", "noam"]
 
 _UNUSED: dict[Schedule, set[str]] = {
@@ -78,7 +80,7 @@ class LoopSettings(Settings):
     keep_checkpoints: int = Field(2, ge=1)
     keep_every: int = Field(0, ge=0)
     eval_every: int = Field(50, ge=1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     parallel: Literal["fsdp", "ddp"] = "fsdp"
     tensor_parallel: int = Field(1, ge=1)

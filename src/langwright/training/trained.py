@@ -45,6 +45,7 @@ class TrainedDecoder:
 
     def over(self, weights: dict[str, Tensor]) -> TrainedDecoder:
         module = decoder_from(self.module.shape, dict(weights))
+        module.to(module.device)  # what no file holds is made on the processor
         return TrainedDecoder(replace(self.bundle, module=module))
 
     def save(self, folder: Path) -> None:

@@ -20,7 +20,10 @@ class MasterWeights:
         self._copies: list[Tensor] = []
         if dtype != torch.float32:
             self.weights = {name: held.detach().clone() for name, held in self.weights.items()}
-            self._copies = list(module.to(dtype).parameters())
+            self._copies = list(module.parameters())
+            for copy in self._copies:
+                # Not `module.to`: the angles of rotary positions must not be rounded.
+                copy.data = copy.data.to(dtype)
         self._masters = list(self.weights.values())
         self.clear()
 

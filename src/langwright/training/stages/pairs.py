@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from langwright.errors import BadInput
+from langwright.errors import BadInput, Unsupported
 from langwright.evaluation import edit_distance
 from langwright.model.pairs import NUM_MARKS, PairsModel, padded
 from langwright.model.transformer2017 import Shape2017, Transformer2017
@@ -21,7 +21,7 @@ from langwright.training.epochs import Epochs, held_out
 from langwright.training.lines import open_lines
 from langwright.training.ranks import join
 from langwright.training.run_stage import Result, run_stage
-from langwright.training.settings import Decay, LoopSettings, Schedule
+from langwright.training.settings import Decay, Device, LoopSettings, Schedule
 
 EVALUATED_SOURCES = 200
 _LINE = '{"source": …, "target": …}'
@@ -48,6 +48,7 @@ class PairsSettings(LoopSettings):
     adam_betas: tuple[Decay, Decay] = (0.9, 0.98)
     adam_epsilon: float = Field(1e-9, gt=0)
     weight_decay: float = Field(0.0, ge=0)
+    device: Device = "cpu"
     schedule: Schedule = "noam"
     warmup_steps: int = Field(4000, ge=0)
 
@@ -82,6 +83,8 @@ def pairs(*, name: str, store: Store | None = None, **settings: object) -> Resul
     """
     store = store or Store()
     chosen = PairsSettings.build(settings)
+    if chosen.device != "cpu":
+        raise Unsupported("Pairs are trained on the processor.", remedy="Leave device out.")
     ranks = join(chosen)
     with ranks.first_alone():
         data = open_lines(chosen.data, "pairs", _LINE, store)
