@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langwright import errors
     from langwright.evaluation import evaluate
-    from langwright.lifecycle import export, grow
+    from langwright.lifecycle import export, grow, plan
     from langwright.providers import (
         bench,
         chat,
@@ -61,6 +61,7 @@ __all__ = [
     "load",
     "neighbours",
     "next_tokens",
+    "plan",
     "pretrain",
     "pull",
     "recipe",
@@ -86,6 +87,7 @@ _WHERE = {
     "evaluate": "langwright.evaluation:evaluate",
     "export": "langwright.lifecycle:export",
     "generate": "langwright.providers:generate",
+    "plan": "langwright.lifecycle:plan",
     "grow": "langwright.lifecycle:grow",
     "inspect": "langwright.providers:inspect",
     "launch": "langwright.training:launch",

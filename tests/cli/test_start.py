@@ -31,6 +31,7 @@ VERBS = [
     "embed",
     "bench",
     "recipe",
+    "plan",
     "pretrain",
     "sft",
     "show-batch",

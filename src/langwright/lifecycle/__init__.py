@@ -2,7 +2,8 @@
 
 from langwright.lifecycle.export import export
 from langwright.lifecycle.grow import grow
+from langwright.lifecycle.plan import plan
 from langwright.lifecycle.report import write_report
 from langwright.lifecycle.report_data import Report
 
-__all__ = ["Report", "export", "grow", "write_report"]
+__all__ = ["Report", "export", "grow", "plan", "write_report"]

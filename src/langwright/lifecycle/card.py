@@ -10,6 +10,7 @@ import numpy as np
 
 from langwright.evaluation import bootstrap_ratio, document_nats, wilson
 from langwright.lifecycle.baselines import Baselines
+from langwright.lifecycle.report import number
 from langwright.lifecycle.report_data import (
     Ancestor,
     Answer,
@@ -129,6 +130,7 @@ def build_card(
             "Model": shape.model_dump(),
             "Pretraining": {**pretraining.settings, **_speed(pretraining)},
             "Fine-tuning": {**tuning.settings, **_speed(tuning)},
+            **_forecast(pretraining),
         },
         commands=[f"langwright chat {name}", f"langwright lineage {name}"],
     )
@@ -139,6 +141,19 @@ def _speed(run: Run) -> dict[str, object]:
     return {"tokens learnt": result["tokens"]} | {
         "tokens per second": round(result["metrics"]["tokens_per_second"])
     }
+
+
+def _forecast(run: Run) -> dict[str, dict[str, object]]:
+    """What the plan said of the run beside what came; nothing where there was no plan."""
+    held = run.state["result"].get("forecast")
+    if not held:
+        return {}
+    table: dict[str, object] = {
+        key: f"{number(one['forecast'])} foretold, {number(one['actual'])} came "
+        f"({one['error']:+.1%})"
+        for key, one in held.items()
+    }
+    return {"Forecast and what came": table}
 
 
 def _answer(graded: Mapping[str, Any]) -> Answer:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
+from langwright.model.by_hand import by_hand
 from langwright.model.linear import Linear
 
 ACTIVATIONS = {
@@ -30,4 +34,23 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.gate_proj is None:
             return self.down_proj(self.act(self.up_proj(x)))
-        return self.down_proj(self.act(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        if self.act is F.silu and by_hand(x):
+            inner: Tensor = _Gated.apply(gate, up)
+            return self.down_proj(inner)
+        return self.down_proj(self.act(gate) * up)
+
+
+class _Gated(torch.autograd.Function):
+    """silu(gate) up, of which only gate and up are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(slope * up, gate), F.silu(gate).mul_(slope)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
+from langwright.model.by_hand import by_hand
 
 
 class RMSNorm(nn.Module):
@@ -20,8 +23,35 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.float() + self.offset if self.offset else self.weight.float()
-        normed = F.rms_norm(x.float(), self.weight.shape, weight, self.eps)
+        if by_hand(x):
+            normed: Tensor = _Normed.apply(x.float(), weight, self.eps)
+        else:
+            normed = F.rms_norm(x.float(), self.weight.shape, weight, self.eps)
         return normed.to(x.dtype)
+
+
+class _Normed(torch.autograd.Function):
+    """`F.rms_norm` over the last dimension, E wide: y = w n with n = x r, r = 1 / rms(x), so that
+    dL/dw = sum of n dL/dy over the rows, and dL/dx = r (w dL/dy - n mean(n w dL/dy))."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_E: Tensor, eps: float) -> Tensor:
+        norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = norms.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight_E, scale)
+        return (x * scale).mul_(weight_E)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight_E, scale = ctx.saved_tensors
+        normed = x * scale
+        part_NE = (slope * normed).flatten(0, -2)
+        for_weight = part_NE.sum(0) if ctx.needs_input_grad[1] else None
+        if not ctx.needs_input_grad[0]:
+            return None, for_weight, None
+        mean = (part_NE @ weight_E).div_(x.shape[-1]).view(scale.shape)
+        return (slope * weight_E).addcmul_(normed, mean, value=-1).mul_(scale), for_weight, None
 
 
 def norm_of(shape: Architecture) -> nn.Module:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from langwright.model.by_hand import by_hand
 from langwright.model.rope_scaling import RopeScaling
 
 
@@ -32,6 +35,32 @@ class Rotary(nn.Module):
 
 def rotate(x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each pair (x_i, x_{i + D/2}) by its angle; the result has x's type."""
-    first, second = x_BHTD.chunk(2, dim=-1)
     cos, sin = cos.to(x_BHTD.dtype), sin.to(x_BHTD.dtype)
+    if by_hand(x_BHTD):
+        # As it lies in memory, a token's heads side by side.
+        cos_BT1D = torch.cat((cos, cos), dim=-1).transpose(1, 2)
+        sin_BT1D = torch.cat((-sin, sin), dim=-1).transpose(1, 2)
+        turned: Tensor = _Turned.apply(x_BHTD.transpose(1, 2), cos_BT1D, sin_BT1D)
+        return turned.transpose(1, 2)
+    first, second = x_BHTD.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class _Turned(torch.autograd.Function):
+    """x cos + swap(x) sin, where `swap` changes the halves and sin is negative in the first one.
+    A turn the other way takes the gradient back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return (x * cos).addcmul_(_swapped(x), sin)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return (slope * cos).addcmul_(_swapped(slope), sin, value=-1), None, None
+
+
+def _swapped(x: Tensor) -> Tensor:
+    return x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)

@@ -39,7 +39,8 @@ def rebuild(run: Run, store: Store) -> Rebuilt:
         *shards, vocabulary = parents
         text = text_of(vocabulary, store)
         stage = Pretrain.build(settings, text, shards, store)
-        shape, folders = shape_of(settings, text), [store.path(shard) for shard in shards]
+        shape = shape_of(settings, text.tokenizer.vocab_size)
+        folders = [store.path(shard) for shard in shards]
         return Rebuilt(settings, stage, text, shape, folders)
     if kinds == {"model", "conversations"}:
         base, data = parents

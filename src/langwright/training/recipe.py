@@ -12,7 +12,9 @@ from langwright.errors import BadInput, BadSettings, NotFound, suggest
 from langwright.store import write_atomic
 
 STAGES = ("pretrain", "sft")
-"""The tables that a recipe may have."""
+"""The tables that a recipe may have, beside what a plan foretells of [pretrain] …"""
+FORECAST = "forecast"
+"""… which stands in a table of its own."""
 
 
 def recipe(
@@ -56,6 +58,18 @@ def read_recipe(name: str, stage: str, overrides: Mapping[str, Any]) -> dict[str
     return {**tables[stage], **overrides}
 
 
+def read_forecast(name: str) -> dict[str, float]:
+    """What the plan that wrote the recipe foretells; empty for one that no plan has written."""
+    values = _tables(name).get(FORECAST, {})
+    wrong = [key for key, value in values.items() if not isinstance(value, int | float)]
+    if wrong:
+        raise BadSettings(
+            f"'{wrong[0]}' in [{FORECAST}] of the recipe '{name}' is no number.",
+            remedy="Leave that table as `langwright plan` has written it, or take it out.",
+        )
+    return {key: float(value) for key, value in values.items()}
+
+
 def recipes() -> list[str]:
     """Names of the recipes that come with the package."""
     folder = resources.files("langwright.training") / "recipes"
@@ -77,7 +91,7 @@ def _tables(name: str) -> dict[str, Any]:
                 f"'{key}' in the recipe '{name}' stands outside of its tables.",
                 remedy=f"Put it below {' or '.join(f'[{stage}]' for stage in STAGES)}.",
             )
-        if key not in STAGES:
+        if key not in (*STAGES, FORECAST):
             raise BadSettings(
                 f"The recipe '{name}' has a table [{key}], which no stage reads.",
                 remedy=suggest(key, STAGES),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
+
+import torch
+from torch import nn
 
 from langwright.errors import LangwrightError
 from langwright.model import weights_sha256
 from langwright.model.description import describe_module, in_a_line
 from langwright.progress import say
+from langwright.providers.contender import peak_memory
 from langwright.store import Artifact, Run, Store
 from langwright.training.checkpoint import return_to
 from langwright.training.guard import SnapshotLost
@@ -31,9 +36,11 @@ def run_stage(
     store: Store,
     prepare: Callable[[S], tuple[Trained[M], Stage[M, B]]],
     ranks: Ranks = ALONE,
+    forecast: Mapping[str, float] | None = None,
 ) -> Result:
-    """Train under the run's name; a finished run answers at once. Raises `BadSettings` when the
-    run was begun with other settings, `Busy` when another process holds it.
+    """Train under the run's name; a finished run answers at once. What a plan foretold of it
+    (`forecast`) is set beside what came. Raises `BadSettings` when the run was begun with other
+    settings, `Busy` when another process holds it.
 
     On several ranks each calls this; the first one holds the run and writes to it."""
     values = settings.model_dump(mode="json")
@@ -43,6 +50,7 @@ def run_stage(
         if run.state["status"] == "finished":
             result: Result = run.state["result"]
             return result
+        started = time.perf_counter() - run.state.get("seconds", 0.0)
         if ranks.leads:
             run.update_state(status="running", fault=None)
         try:
@@ -50,6 +58,7 @@ def run_stage(
             if not ranks.leads:
                 return {"run": run.name, "model": run.name, **done}
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
+            done["metrics"]["peak_memory_bytes"] = _peak_memory(trained.module)
             trained.module.cpu()
             result = {
                 "run": run.name,
@@ -67,14 +76,37 @@ def run_stage(
                 licence=licence,
             ) as draft:
                 trained.save(draft.folder)
-            run.update_state(status="finished", result=result)
+            seconds = time.perf_counter() - started
+            if forecast:
+                came = {**result["metrics"], "seconds": seconds}
+                result["forecast"] = held_against(forecast, came)
+            run.update_state(status="finished", result=result, seconds=seconds)
         except BaseException as error:
             if ranks.leads:
                 told = error.to_json()["error"] if isinstance(error, LangwrightError) else None
-                run.update_state(status="stopped", fault=told)
+                seconds = time.perf_counter() - started
+                run.update_state(status="stopped", fault=told, seconds=seconds)
             raise
     say(f"{run.name}: finished after {result['steps']} steps.")
     return result
+
+
+def _peak_memory(module: nn.Module) -> int | None:
+    """The most bytes so far: of the GPU that it lies on, or of the process."""
+    device = next(module.parameters()).device
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+
+
+def held_against(
+    forecast: Mapping[str, float], came: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """{"forecast", "actual", "error"} of each figure that both have; the error is the actual
+    figure's distance, as a share of the forecast."""
+    return {
+        key: {"forecast": value, "actual": came[key], "error": came[key] / value - 1}
+        for key, value in forecast.items()
+        if value and came.get(key) is not None
+    }
 
 
 def _trained(

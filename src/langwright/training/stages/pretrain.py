@@ -29,7 +29,7 @@ from langwright.text import (
 from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, Tokenizer, read_tokenizer
 from langwright.training.batch import MicroBatch, documents, gather_packed, next_token_loss
 from langwright.training.ranks import join
-from langwright.training.recipe import read_recipe
+from langwright.training.recipe import read_forecast, read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
 from langwright.training.trained import TrainedDecoder
@@ -92,6 +92,7 @@ def pretrain(
         store,
         lambda working: _prepare(working, shards, tokenizer, store),
         ranks,
+        read_forecast(recipe),
     )
 
 
@@ -124,18 +125,18 @@ def _prepare(
     settings: PretrainSettings, shards: Sequence[Artifact], vocabulary: Artifact, store: Store
 ) -> tuple[TrainedDecoder, Pretrain]:
     text = text_of(vocabulary, store)
-    module = Decoder(shape_of(settings, text))
+    module = Decoder(shape_of(settings, text.tokenizer.vocab_size))
     module.initialise(settings.seed)
     bundle = ModelBundle(module, text.tokenizer, text.template, text.end_ids, text.start_id)
     return TrainedDecoder(bundle), Pretrain.build(settings, text, shards, store)
 
 
-def shape_of(settings: PretrainSettings, text: TextParts) -> Architecture:
-    """The shape of the model that the settings ask for."""
+def shape_of(settings: PretrainSettings, vocab_size: int) -> Architecture:
+    """The shape of the model that the settings ask for, with a tokenizer of that size."""
     return Architecture.build(
         {
             # Rows in sixties-four suit the matrix kernels, and other engines' loaders.
-            "vocab_size": -(-text.tokenizer.vocab_size // 64) * 64,
+            "vocab_size": -(-vocab_size // 64) * 64,
             "hidden_size": settings.hidden_size,
             "intermediate_size": settings.intermediate_size,
             "num_layers": settings.num_layers,

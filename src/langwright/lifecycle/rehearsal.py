@@ -1,0 +1,159 @@
+"""A short run before a long one, in a process of its own, and the real steps timed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from langwright.errors import LangwrightError
+from langwright.model import Architecture, Decoder
+from langwright.store import Store
+from langwright.training.batch import MicroBatch, next_token_loss
+from langwright.training.learner import Learner
+from langwright.training.rebuilt import rebuild
+from langwright.training.settings import LoopSettings
+from langwright.training.stages.pretrain import Pretrain, PretrainSettings
+
+Table = dict[str, Any]
+
+
+class RehearsalFailed(LangwrightError):
+    """The run that was to be planned does not go."""
+
+    type = "failure"
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a short run has shown. `preparation`: seconds until it began: tokenizer and shards;
+    `overhead`: those of the run that were no steps: evaluation, saving. `unique`: tokens in one
+    epoch. `peak_memory` in bytes, of the process."""
+
+    tokens: int
+    preparation: float
+    overhead: float
+    bits_per_byte: float
+    unique: float
+    peak_memory: int
+
+
+def rehearse(settings: Mapping[str, Any], name: str, store: Store) -> Rehearsal:
+    """Pretrain with these settings as `langwright pretrain` would, under that name. Raises what it
+    raised."""
+    with tempfile.TemporaryDirectory(prefix="langwright-plan-") as folder:
+        recipe = Path(folder) / "rehearsal.toml"
+        recipe.write_text(f"[pretrain]\n{toml(settings)}", encoding="utf-8")
+        words = [sys.executable, "-m", "langwright", "pretrain", str(recipe), "--name", name]
+        place = {"LANGWRIGHT_HOME": str(store.home)}
+        started = time.perf_counter()
+        with (Path(folder) / "told").open("w+b") as told:
+            child = subprocess.Popen([*words, "--json"], stdout=told, env=os.environ | place)
+            try:
+                _, status, usage = os.wait4(child.pid, 0)
+            except BaseException:
+                child.terminate()
+                raise
+            child.returncode = os.waitstatus_to_exitcode(status)
+            seconds = time.perf_counter() - started
+            told.seek(0)
+            text = told.read().decode()
+    result = json.loads(text) if text.strip() else {}
+    if child.returncode == 130:
+        raise KeyboardInterrupt
+    if child.returncode:
+        wrong = result.get("error", {"message": "The rehearsal failed.", "remedy": ""})
+        raise RehearsalFailed(wrong["message"], remedy=wrong["remedy"])
+    lines, state = store.run(name).read_metrics(), store.run(name).state
+    metrics = result["metrics"]
+    return Rehearsal(
+        tokens=result["tokens"],
+        preparation=seconds - state["seconds"],
+        overhead=state["seconds"] - lines[-1]["seconds"],
+        bits_per_byte=metrics["val_bits_per_byte"],
+        unique=result["tokens"] / max(metrics.get("epochs", 0.0), 1e-9),
+        peak_memory=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    )
+
+
+def time_steps(run: str, settings: PretrainSettings, store: Store, at_least: float) -> float:
+    """Median seconds of a training step with `settings` on the data of the run `run`, over that
+    many seconds, and three steps after the first."""
+    rehearsed = store.run(run)
+    rebuilt = rebuild(rehearsed, store)
+    *shards, _ = [store.get(digest) for digest in rehearsed.parents]
+    stage = Pretrain.build(settings, rebuilt.text, shards, store)
+    module = Decoder(rebuilt.shape)
+    module.initialise(settings.seed)
+    learner = Learner(module, settings)
+    found: list[float] = []
+    while len(found) < 4 or sum(found[1:]) < at_least:
+        found.append(_step(learner, stage.micro_batches(len(found))))
+    return statistics.median(found[1:])
+
+
+def speed_of(shape: Architecture, settings: LoopSettings) -> float:
+    """Tokens a second that a model of this size learns here, from two micro-batches of noise."""
+    module = Decoder(shape)
+    module.initialise(0)
+    learner = Learner(module, settings)
+    context = shape.context_length
+    rows = max(1, settings.micro_batch_tokens // context)
+    ids = torch.randint(shape.vocab_size, (rows, context + 1)).numpy()
+    batch = MicroBatch.of(ids[:, :-1].copy(), ids[:, 1:].copy())
+    _step(learner, [batch])
+    # The optimizer's part is that of a whole step, and a batch is a share of one.
+    seconds = min(_gradients(learner, [batch]) for _ in range(2))
+    moving = min(_moving(learner) for _ in range(2))
+    steps = settings.tokens_per_step / batch.units
+    return settings.tokens_per_step / (seconds * steps + moving)
+
+
+def _step(learner: Learner[Decoder], batches: Any) -> float:
+    return _gradients(learner, batches) + _moving(learner)
+
+
+def _gradients(learner: Learner[Decoder], batches: Any) -> float:
+    started = time.perf_counter()
+    units = sum(batch.units for batch in batches)
+    learner.gradients(next_token_loss, batches, units).item()
+    return time.perf_counter() - started
+
+
+def _moving(learner: Learner[Decoder]) -> float:
+    started = time.perf_counter()
+    learner.clip().item()
+    learner.move(1e-3)
+    return time.perf_counter() - started
+
+
+def toml(values: Mapping[str, Any]) -> str:
+    """A table of plain values, one on a line."""
+    lines = [f"{key} = {_toml(value)}\n" for key, value in values.items() if value is not None]
+    return "".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key} = {_toml(one)}" for key, one in value.items())
+        return f"{{ {inner} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf" if value > 0 else "-inf" if value < 0 else "nan"
+    return repr(value)

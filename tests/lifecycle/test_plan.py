@@ -1,0 +1,215 @@
+"""A plan: what it chooses, what it reckons, and how that comes out."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import langwright as lw
+from langwright.errors import BadInput, BadSettings, NotFound
+from langwright.lifecycle.budget import Budget
+from langwright.lifecycle.ladder import ladder, pace
+from langwright.lifecycle.law import LAW, REPEATED, worth
+from langwright.lifecycle.machine import UTILISATION, machine
+from langwright.lifecycle.memory import memory
+from langwright.model import Decoder
+from langwright.store import Store
+from langwright.training import read_recipe
+from langwright.training.recipe import read_forecast
+from langwright.training.stages.pretrain import PretrainSettings
+
+MINI = str(Path(__file__).parent.parent / "mini.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "amount"),
+    [
+        ("90s", "seconds", 90),
+        ("10min", "seconds", 600),
+        ("1.5 h", "seconds", 5400),
+        ("2d", "seconds", 172_800),
+        ("50USD", "usd", 50),
+        ("1e18flops", "flops", 1e18),
+    ],
+)
+def test_budget(text: str, kind: str, amount: float) -> None:
+    assert Budget.parse(text) == Budget(kind, amount)
+
+
+@pytest.mark.parametrize("text", ["10", "min", "0min", "-1h", "1e999flops", "10 minutes", ""])
+def test_no_budget(text: str) -> None:
+    with pytest.raises(BadInput, match="is no budget"):
+        Budget.parse(text)
+
+
+def test_machine() -> None:
+    eight = machine("h100x8")
+    assert (eight.device, eight.count, eight.here) == ("h100", 8, False)
+    assert eight.usd(3600) == 24.0  # nanochat's README
+    assert machine("h100x8", usd_per_hour=2.0).usd(1800) == 8.0
+    assert machine("cpu").here
+    assert machine("cpu").usd(3600) is None
+    for wrong in ("cpux2", "h100x0", "h1000", "x8", ""):
+        with pytest.raises(NotFound, match="no device"):
+            machine(wrong)
+
+
+def test_ladder() -> None:
+    sizes = [rung.shape.num_parameters for rung in ladder()]
+    assert sizes == sorted(sizes)
+    for rung in ladder():
+        shape = rung.shape
+        assert shape.head_dim in (32, 64)
+        assert shape.num_heads * shape.head_dim == shape.hidden_size
+        assert shape.intermediate_size == pytest.approx(8 / 3 * shape.hidden_size, rel=0.13)
+    (given,) = {rung.shape.vocab_size for rung in ladder(vocab_size=50_257)}
+    assert given == 50_304
+
+
+def test_pace_is_the_published_one() -> None:
+    """DeepSeek LLM, section 3.1: 0.2920 C^0.3271 tokens in a batch, 0.3118 C^-0.125 as rate."""
+    shape = ladder()[6].shape
+    tokens = 1e17 / shape.flops_per_token(shape.context_length)
+    paced = pace(shape, tokens)
+    optimum = 0.2920 * 1e17**0.3271
+    assert paced["tokens_per_step"] <= optimum < 2 * paced["tokens_per_step"]
+    assert paced["learning_rate"] == pytest.approx(0.3118 * 1e17**-0.125, rel=0.05)
+    assert paced["steps"] * paced["tokens_per_step"] == pytest.approx(tokens, rel=0.01)
+
+
+def test_repeated_text_is_worth_less() -> None:
+    assert worth(500, 1000) == 500
+    assert worth(1000, 1000) == 1000
+    assert 3700 < worth(4000, 1000) < 4000  # four epochs are nearly as good as fresh text
+    assert worth(1e9, 1000) == pytest.approx(1000 * (1 + REPEATED))
+    assert LAW.bits(1e6, 4000, 1000) > LAW.bits(1e6, 4000)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_memory_is_what_training_holds(optimizer: str) -> None:
+    """By category, against the tensors of a real step."""
+    from langwright.training.batch import MicroBatch, next_token_loss
+    from langwright.training.learner import Learner
+
+    values = tomllib.loads(Path(MINI).read_text())["pretrain"]
+    values |= {"optimizer": optimizer, "hidden_size": 64, "intermediate_size": 160}
+    settings = PretrainSettings.build(values)
+    rung = ladder(vocab_size=320, context_length=128)[1]  # of three layers
+    shape = rung.shape
+    told = memory(shape, settings, torch.float32)
+    module = Decoder(shape)
+    module.initialise(0)
+    learner = Learner(module, settings)
+    ids = torch.zeros(2, 128, dtype=torch.long).numpy()
+    batch = MicroBatch.of(ids, ids)
+    kept: dict[int, Any] = {}
+    weights = {weight.untyped_storage().data_ptr() for weight in module.parameters()}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = next_token_loss(module, batch)
+    assert told["activations"] == sum(storage.nbytes() for storage in kept.values())
+    loss.backward()
+    learner.clip()
+    learner.move(1.0)
+    held = learner.optimizers.tensors().values()
+    remembered = sum(one.numel() * one.element_size() for one in held if one.dim())
+    assert told["optimizer"] == remembered
+    assert told["weights"] == told["gradients"] == 4 * shape.num_parameters
+    assert told["snapshots"] == 2 * told["saving"] == 2 * (told["weights"] + told["optimizer"])
+
+
+def test_memory_is_shared_and_saved() -> None:
+    shape = ladder(vocab_size=1024, context_length=128)[2].shape
+    values = tomllib.loads(Path(MINI).read_text())["pretrain"]
+    plain = memory(shape, PretrainSettings.build(values), torch.bfloat16)
+    shared = memory(shape, PretrainSettings.build(values), torch.bfloat16, ranks=8)
+    assert shared["optimizer"] == plain["optimizer"] // 8
+    assert shared["activations"] == plain["activations"]
+    again = PretrainSettings.build(values | {"activation_checkpointing": True})
+    assert memory(shape, again, torch.bfloat16)["activations"] < plain["activations"] / 4
+
+
+def test_another_machine_is_reckoned(tmp_path: Path) -> None:
+    path = tmp_path / "big.toml"
+    found = lw.plan(budget="50usd", device="h100x8", to=path, store=Store(tmp_path / "home"))
+    forecast, recipe = found["forecast"], found["recipe"]
+    assert found["rehearsal"] is None
+    assert forecast["usd"] == pytest.approx(50, rel=0.01)
+    assert forecast["usd"] <= 50
+    speed = forecast["flops"] / forecast["seconds"]
+    assert speed == pytest.approx(UTILISATION * 8 * 989e12, rel=1e-6)
+    assert forecast["fits"]
+    assert forecast["peak_memory_bytes"] < 80e9
+    assert forecast["beyond_the_law"]
+    bits = [one["val_bits_per_byte"] for one in found["considered"]]
+    assert min(bits) == pytest.approx(forecast["val_bits_per_byte"], rel=0.01)
+    assert {key: recipe[key] for key in recipe} == read_recipe(str(path), "pretrain", {})
+    PretrainSettings.build(recipe)
+    assert read_forecast(str(path))["val_bits_per_byte"] == forecast["val_bits_per_byte"]
+    with pytest.raises(BadInput, match="There is a file"):
+        lw.plan(budget="50usd", device="h100x8", to=path, store=Store(tmp_path / "home"))
+
+
+def test_a_budget_of_compute(tmp_path: Path) -> None:
+    found = lw.plan(budget="1e18flops", device="h100", store=Store(tmp_path))
+    assert found["forecast"]["flops"] == pytest.approx(1e18, rel=0.01)
+    twice = lw.plan(budget="1e20flops", device="h100", store=Store(tmp_path))
+    assert twice["forecast"]["parameters"] > found["forecast"]["parameters"]
+    assert twice["forecast"]["val_bits_per_byte"] < found["forecast"]["val_bits_per_byte"]
+
+
+def test_what_stays_as_given(tmp_path: Path) -> None:
+    fixed = {"hidden_size": 512, "vocab_size": 1000, "seed": 7, "learning_rate": 0.5}
+    found = lw.plan(budget="1e18flops", device="h100", store=Store(tmp_path), **fixed)
+    assert {key: found["recipe"][key] for key in fixed} == fixed
+    with pytest.raises(BadSettings, match="No size"):
+        lw.plan(budget="1e18flops", device="h100", store=Store(tmp_path), hidden_size=500)
+
+
+def test_wrong_questions(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(BadInput, match="for a recipe or for a budget"):
+        lw.plan(store=store)
+    with pytest.raises(BadInput, match="for a recipe or for a budget"):
+        lw.plan("tiny", budget="10min", store=store)
+    with pytest.raises(BadInput, match="hour of a100 costs is not known"):
+        lw.plan(budget="5usd", device="a100", store=store)
+    with pytest.raises(BadInput, match="is spent after"):
+        lw.plan(budget="1e9flops", device="h100", store=store)
+
+
+def test_a_recipe_rehearsed_and_run(tmp_path: Path) -> None:
+    """The forecast goes with the recipe into the run, which says how it came out."""
+    store = Store(tmp_path / "home")
+    path = tmp_path / "planned.toml"
+    given = {"steps": 400}
+    found = lw.plan(MINI, name="short", to=path, store=store, **given)
+    assert found["forecast"]["tokens"] == 400 * 512
+    assert found["rehearsal"]["tokens"] >= 45_000
+    assert not store.run("short-rehearsal").exists
+    assert {one.name for one in store.artifacts()} & {"short-rehearsal"} == set()
+    few = {"steps": 20}
+    result = lw.pretrain(str(path), name="real", store=store, **few)
+    held = result["forecast"]
+    assert held.keys() == {
+        "seconds",
+        "peak_memory_bytes",
+        "tokens_per_second",
+        "val_bits_per_byte",
+    }
+    for key, one in held.items():
+        assert one["forecast"] == found["forecast"][key]
+        assert one["error"] == pytest.approx(one["actual"] / one["forecast"] - 1)
+    assert held["val_bits_per_byte"]["actual"] == result["metrics"]["val_bits_per_byte"]
+    assert math.isfinite(held["seconds"]["actual"])
