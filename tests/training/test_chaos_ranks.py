@@ -110,7 +110,7 @@ def strike(
     ("kills", "steps"),
     [
         pytest.param([(1, signal.SIGKILL, "step"), (0, signal.SIGTERM, "step")], 40, id="2"),
-        pytest.param(MOMENTS * 3, 400, id="24"),
+        pytest.param(MOMENTS, 120, id="8"),
     ],
 )
 def test_a_killed_rank_costs_no_bit(

@@ -79,10 +79,8 @@ def convert(module: Decoder) -> tuple[int, int]:
 def scaled(x: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
     """`x` in 8 bits, and what it must be multiplied with to be `x` again, a scalar. What is no
     finite number makes all of it none."""
-    largest = torch.finfo(kind).max
-    scale = largest / x.abs().amax().float().clamp(min=1e-12)
-    # Rounding up beyond the largest would give no number.
-    return (x.float() * scale).clamp(-largest, largest).to(kind), scale.reciprocal()
+    scale = torch.finfo(kind).max / x.abs().amax().float().clamp(min=1e-12)
+    return (x.float() * scale).to(kind), scale.reciprocal()
 
 
 class _Product(torch.autograd.Function):
