@@ -14,9 +14,10 @@ Heads: 8 of 32 at 6x256 (nanoGPT's would be 64 wide; the narrow ones are those o
 measurements), 6 of 64 at 6x384 and 12 of 64 at 12x768, as nanoGPT has them. Our feed-forward part
 is gated and 688, 1024 and 2048 wide, against 4 x width without a gate.
 
-FLOP a token: 6 N + 6 L T d, N the matrices with the head, attention counted for what lies before a
-token. Utilisation: FLOP/s over those of the bare matrix products of our step (`torch.mm`, forward
-and two backward for q, k, v, o, gate, up, down of each layer and the head), a row of the table.
+FLOP a token: 6 N + 12 L T d, N the matrices with the head, as in the metrics of a run
+(`langwright.model.flops`). Utilisation: FLOP/s over those of the bare matrix products of our step
+(`torch.mm`, forward and two backward for q, k, v, o, gate, up, down of each layer and the head), a
+row of the table.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from dataclasses import replace
 
 from training_contenders import Contender, Figures
 from training_models import Order, Shape
+
+from langwright.model.flops import training_flops
 
 SHAPES = {
     "tiny": Shape(2, 64, 2, 64, 2, 256),
@@ -92,7 +95,7 @@ def measure(
 
 
 def table(found: dict[str, list[Figures]], shape: Shape) -> None:
-    attention = 6 * shape.layers * shape.context * shape.width
+    seen = shape.layers * shape.context
     pace: dict[str, list[float]] = {}
     wrong = {}
     for name, rounds in found.items():
@@ -102,7 +105,8 @@ def table(found: dict[str, list[Figures]], shape: Shape) -> None:
         else:
             pace[name] = [statistics.median(one["seconds"]) for one in rounds]
     bare = [
-        6 * found[BARE][0]["matrices"] * shape.tokens / seconds for seconds in pace.get(BARE, [])
+        training_flops(found[BARE][0]["matrices"], 0, 0) * shape.tokens / seconds
+        for seconds in pace.get(BARE, [])
     ]
     print(
         "| what | parameters | tokens/s | ours is … times as fast | GFLOP/s | utilisation "
@@ -114,7 +118,7 @@ def table(found: dict[str, list[Figures]], shape: Shape) -> None:
             continue
         first = rounds[0]
         rates = [shape.tokens / one for told in rounds for one in told["seconds"]]
-        work = 6 * first["matrices"] + (0 if name == BARE else attention)
+        work = training_flops(first["matrices"], 0 if name == BARE else seen, shape.width)
         speeds = [work * shape.tokens / seconds for seconds in pace[name]]
         cells = [name, "-" if name == BARE else f"{first['parameters']:,}", spread(rates)]
         ratio = "-"

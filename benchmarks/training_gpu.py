@@ -10,12 +10,13 @@ tokenizers, tiktoken (`pip install --target SITE …`); nanochat wants filelock.
 `--device cpu --tiny` tries the same on a processor.
 
 MFU is 6 N + 12 L T d FLOP a token (PaLM, appendix B; N the matrices with the head, each once),
-times tokens/s, over `--peak`: 989e12 for an H100's dense bfloat16. 12 L T d counts attention as if
-nothing were masked, as PaLM does. Steps are forward, backward, clipping and fused AdamW on fixed
-random tokens, in bfloat16 (`training_models.py` says how each is made); attention is torch's
-kernel for all. Each contender is a process of its own with a time limit, one on the GPU at a time;
-one that runs out of memory is tried again with half its rows. Peers of 48 layers are compiled
-block by block, as ours always are: the whole would take minutes.
+times tokens/s, over `--peak`: 989e12 for an H100's dense bfloat16; both as in the metrics of a run
+(`langwright.model.flops`). 12 L T d counts attention as if nothing were masked, as PaLM does. Steps
+are forward, backward, clipping and fused AdamW on fixed random tokens, in bfloat16
+(`training_models.py` says how each is made); attention is torch's kernel for all. Each contender is
+a process of its own with a time limit, one on the GPU at a time; one that runs out of memory is
+tried again with half its rows. Peers of 48 layers are compiled block by block, as ours always are:
+the whole would take minutes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from dataclasses import dataclass, replace
 
 from training_contenders import Contender, Figures
 from training_models import Order, Shape
+
+from langwright.model.flops import peak_flops, training_flops
 
 SHAPES = {
     "124M": Shape(12, 768, 12, 1024, 32, 50304),
@@ -106,8 +109,8 @@ def cells(entry: Entry, found: Figures, peak: float) -> list[str]:
     if "error" in found:
         return [entry.shape, entry.name, found["error"]]
     shape = replace(SHAPES[entry.shape], rows=found["rows"])
-    attention = 12 * shape.layers * shape.context * shape.width
-    work = 6 * found["matrices"] + (0 if entry.who == "matrix products" else attention)
+    seen = 0 if entry.who == "matrix products" else shape.layers * shape.context
+    work = training_flops(found["matrices"], seen, shape.width)
     rates = sorted(shape.tokens / one for one in found["seconds"])
     low, middle, high = (
         work * rate / peak for rate in (rates[0], statistics.median(rates), rates[-1])
@@ -135,7 +138,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="of a step, for every contender")
     parser.add_argument("--limit", type=float, default=100, help="seconds for each contender")
     parser.add_argument("--minutes", type=float, default=6, help="for all together")
-    parser.add_argument("--peak", type=float, default=989e12, help="FLOP/s of the GPU")
+    peak = peak_flops("H100 80GB HBM3")
+    parser.add_argument("--peak", type=float, default=peak, help="FLOP/s of the GPU")
     given = parser.parse_args()
     until = time.monotonic() + 60 * given.minutes
     entries = [one for one in ENTRIES if one.shape in (given.only or ("124M", "1.5B"))]

@@ -109,7 +109,7 @@ def lines(trained: Path) -> Run:
     for step in range(1, 21):
         told = {"step": step, "loss": 5.0 / step, "gradient_norm": 1.0, "learning_rate": 1e-3}
         run.append_metrics(
-            told | {"tokens": 9 * step, "seconds": 100.0 * step, "memory_bytes": 2e9}
+            told | {"tokens": 9 * step, "seconds": 100.0 * step, "memory_bytes": 2e9, "mfu": 0.412}
         )
     run.append_metrics({"step": 20, "val_loss": 1.25, "val_bits_per_byte": 0.5})
     run.append_metrics({"step": 20, "incident": {"decision": "skip", "loss": 9.5}})
@@ -122,7 +122,15 @@ def test_watch(say: Say, lines: Run) -> None:
     assert (told["step"], told["loss"], told["seconds_left"]) == (20, 0.25, 2000.0)
     code, seen = say("watch", "made", "--once")
     assert code == 0
-    for word in ("5.000 │●", "▲ val_loss", "20 of 40", "33 min 20 s", "2.0 GB", "decision skip"):
+    for word in (
+        "5.000 │●",
+        "▲ val_loss",
+        "20 of 40",
+        "33 min 20 s",
+        "2.0 GB",
+        "41.2%",
+        "decision skip",
+    ):
         assert word in seen, word
     assert "Once \\x1b[31mupon" in seen  # control characters are spelt
     both = say("watch", "grown", "made", "--once")[1]

@@ -118,7 +118,9 @@ def main() -> None:
         one = step(data, size, ranks, **case)
         held: list[Any] = [None] * ranks.size
         dist.all_gather_object(held, (ranks.data_rank, one.pop("mine")))
-        one |= {"size": ranks.size, "data_size": ranks.data_size, "held": held}
+        judged: list[Any] = [None] * ranks.size
+        dist.all_gather_object(judged, (float(one["loss"]), float(one["norm"])))
+        one |= {"size": ranks.size, "data_size": ranks.data_size, "held": held, "judged": judged}
         found.append(one)
     if ranks.leads:
         torch.save(found, sys.argv[1])

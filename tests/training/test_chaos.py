@@ -54,6 +54,7 @@ for line in sys.stdin:
         sys.argv = ["langwright", *words]
         main()
     print(pid, flush=True)
+    sys.stdin.readline()  # until then it stays, as a zombie at worst
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 ROWS_PER_STEP = 4
@@ -68,11 +69,14 @@ class Program:
     folder: Path
 
     def signal(self, number: int) -> None:
-        # It is a zombie at worst: the warm process reaps it only once it is asked for its code.
+        # It is a zombie at worst: the warm process reaps it only when it is asked for its code.
         os.kill(self.pid, number)
 
     def code(self) -> int:
+        assert self.warm.stdin is not None
         assert self.warm.stdout is not None
+        self.warm.stdin.write("\n")
+        self.warm.stdin.flush()
         return int(self.warm.stdout.readline())
 
     def running(self) -> bool:
@@ -198,8 +202,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(
 
 
 def _lines(run: Run) -> list[dict[str, Any]]:
-    """All that was recorded, but for the time it took."""
+    """All that was recorded, but for the time and the memory it took."""
     return [
-        {key: value for key, value in line.items() if not key.endswith("seconds")}
+        {key: line[key] for key in line if not key.endswith(("seconds", "memory_bytes"))}
         for line in run.read_metrics()
     ]

@@ -130,6 +130,8 @@ def test_several_processes(
     assert all(held.values())
     assert len(everything) == len(set(everything)) == len(DATA[data](32))  # each batch once
     require_equal(found, data)
+    assert len(found["judged"]) == size
+    assert len(set(found["judged"])) == 1  # loss and norm, to the bit
     alone = step(data, 32, optimizer=how.get("optimizer", "adamw"))
     for key, weight in alone["weights"].items():
         # AdamW's first step divides by the gradient's size, which magnifies the last bits.

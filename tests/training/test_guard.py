@@ -266,9 +266,9 @@ def test_a_run_stopped_around_an_incident_goes_on_as_if_it_had_not_been(
 
 
 def _lines(run: Run) -> list[dict[str, Any]]:
-    """All that was recorded, but for the time it took."""
+    """All that was recorded, but for the time and the memory it took."""
     return [
-        {key: value for key, value in line.items() if not key.endswith("seconds")}
+        {key: line[key] for key in line if not key.endswith(("seconds", "memory_bytes"))}
         for line in run.read_metrics()
     ]
 
@@ -336,7 +336,8 @@ def test_clean_runs_are_left_alone(train: Train, store: Store, settings: dict[st
 def test_several_processes_decide_alike_and_go_back_together(
     store: Store, recipe: str, words: str
 ) -> None:
-    """Two ranks with half of the weights each: as one process does, to the bit."""
+    """Two ranks with half of the weights each: as one process does, to the bit. What counts is the
+    first rank's sight of loss and norm."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     worker = Path(__file__).with_name("guard_worker.py")
     done = subprocess.run(
@@ -349,6 +350,6 @@ def test_several_processes_decide_alike_and_go_back_together(
     assert done.returncode == 0, done.stderr
     decisions = [one["decision"] for one in incidents(store.run("run"))]
     assert decisions == ["skip", "skip", "rollback", "skip"]
-    results = [store.run(name).state["result"] for name in ("run", "told")]
-    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
+    names = ("run", "told", "misread")
+    assert len({store.run(name).state["result"]["weights_sha256"] for name in names}) == 1
     assert losses(store.run("run")) == losses(store.run("told"))

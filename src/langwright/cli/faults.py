@@ -39,13 +39,19 @@ def report(fault: BaseException, *, as_json: bool, debug: bool) -> int:
     if debug:
         traceback.print_exception(fault)
     error = _for_people(fault)
+    from langwright.training import handed_over  # not for every start of the program
+
+    if handed_over(error):
+        return _code(error)
     if not as_json or not _printed(json.dumps(error.to_json())):
         brief = isinstance(error, Interrupted | Internal)
         said = str(error) if brief else f"Error: {error.message}\n{error.remedy}"
         print(said, file=sys.stderr)
-    if isinstance(error, Interrupted):
-        return INTERRUPTED
-    return USAGE if isinstance(error, WrongUsage) else FAILURE
+    return _code(error)
+
+
+def _code(error: LangwrightError) -> int:
+    return {Interrupted.type: INTERRUPTED, WrongUsage.type: USAGE}.get(error.type, FAILURE)
 
 
 def _printed(line: str) -> bool:

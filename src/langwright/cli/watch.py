@@ -114,6 +114,8 @@ def _table(runs: list[dict[str, Any]]) -> Table:
             return size(value)
         if key == "seconds_left":
             return _duration(value)
+        if key == "mfu":
+            return f"{value:.1%}"
         return f"{value:,.0f}" if key == "tokens_per_second" else cell(value)
 
     table = Table("", *(run["run"] for run in runs), box=None)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from langwright.config import Settings
 from langwright.errors import Unsupported, suggest
 from langwright.model.families import FAMILIES, ConfigFile, Family
+from langwright.model.flops import training_flops
 from langwright.model.rope_scaling import RopeScaling
 
 Size = Annotated[int, Field(ge=1, lt=2**31)]
@@ -146,11 +147,10 @@ class Architecture(Settings):
         return self.matrices + tables + self.num_layers * layer + norm
 
     def flops_per_token(self, context: int) -> int:
-        """Forward and backward FLOPs for one token at `context` (PaLM, appendix B): 6N + 12LTd,
-        N being the matrices a token is multiplied with, the head included, the table not; a
-        layer with a window attends to no more than that."""
+        """`training_flops` of one token at `context`; a layer with a window attends to no more
+        than that."""
         seen = sum(min(context, self.window(layer) or context) for layer in range(self.num_layers))
-        return 6 * self.matrices + 12 * seen * self.num_heads * self.head_dim
+        return training_flops(self.matrices, seen, self.num_heads * self.head_dim)
 
     def to_hugging_face(self) -> dict[str, Any]:
         """`config.json` as transformers reads it."""

@@ -1,8 +1,9 @@
-"""Matrix products with weights of 8 and 4 bits: torch's own kernels for the CPU.
+"""Matrix products with weights of 8 and 4 bits: torch's own kernels for the CPU; and of 8-bit
+floats, which is a GPU's (the CPU's is for tests).
 
-They are private operators of torch, so this is the one file that names them. Each is tried on a
-small product before it is used; where it is not there, or gives another result, the callers
-multiply with dequantised weights instead.
+They are private operators of torch, so this is the one file that names them. Each of those for the
+CPU is tried on a small product before it is used; where it is not there, or gives another result,
+the callers multiply with dequantised weights instead.
 
 Legend: R rows of activations, N outputs, K inputs, G groups of inputs that share a scale.
 """
@@ -32,6 +33,21 @@ def int4_product(x_RK: Tensor, packed: Tensor, scales_GN2: Tensor) -> Tensor:
     """x w^T with w = (quant - 8) * scale + offset, for weights that `pack_int4` packed; [R, N]."""
     group = x_RK.shape[1] // scales_GN2.shape[0]
     return torch._weight_int4pack_mm_for_cpu(x_RK, packed, group, scales_GN2.to(x_RK.dtype))
+
+
+def float8_product(
+    a_RK: Tensor,
+    b_NK: Tensor,
+    scale_a: Tensor,
+    scale_b: Tensor,
+    dtype: torch.dtype,
+    fast: bool = False,
+) -> Tensor:
+    """(a * scale_a) (b * scale_b)^T of 8-bit floats with a scale each, [R, N] in `dtype`; all sizes
+    are multiples of 16. `fast`: partial sums may be rounded further (Hopper)."""
+    # The one form of cuBLAS: both lie in memory with K innermost.
+    a, b = a_RK.contiguous(), b_NK.contiguous().t()
+    return torch._scaled_mm(a, b, scale_a, scale_b, out_dtype=dtype, use_fast_accum=fast)
 
 
 def pack_int4(quants_NK: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from langwright.training.launch import launch
+from langwright.training.launch import handed_over, launch
 from langwright.training.recipe import read_recipe, recipes
 
 if TYPE_CHECKING:
@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from langwright.training.stages.pretrain import pretrain
     from langwright.training.stages.sft import sft
 
-__all__ = ["launch", "pairs", "pretrain", "read_recipe", "recipes", "sft", "verify_resume"]
+__all__ = [
+    "handed_over",
+    "launch",
+    "pairs",
+    "pretrain",
+    "read_recipe",
+    "recipes",
+    "sft",
+    "verify_resume",
+]
 
 _WHERE = {
     "pairs": "langwright.training.stages.pairs",

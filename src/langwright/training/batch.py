@@ -57,6 +57,11 @@ class MicroBatch:
             sizes,
         )
 
+    @property
+    def tokens(self) -> int:
+        """Number of tokens read, padding left out."""
+        return self.ids_BT.numel() if self.sizes is None else sum(self.sizes)
+
     def to(self, device: torch.device) -> MicroBatch:
         """The same batch there."""
         if self.ids_BT.device.type == device.type:

@@ -1,7 +1,8 @@
 """The guard: a batch whose loss or gradient is out of all proportion does not move the weights.
 
-A decision is a function of the loss and the norm, which are sums over all ranks, and of what is
-remembered in the checkpoint. So it falls alike on every rank, and again after a kill.
+A decision is a function of the loss and the norm, which are sums over all ranks and those of the
+first, and of what is remembered in the checkpoint. So it falls alike on every rank, and again after
+a kill.
 """
 
 from __future__ import annotations

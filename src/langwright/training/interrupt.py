@@ -12,15 +12,22 @@ from langwright.progress import say
 
 
 class Interrupt:
-    """`asked` becomes true at the first signal; a second one ends the program at once."""
+    """`asked` becomes true at the first signal; a second one ends the program at once, unless both
+    are SIGTERM: a scheduler sends it to all processes, and the launcher passes its own on."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self._first: int | None = None
+
+    @property
+    def asked(self) -> bool:
+        return self._first is not None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._first == number == signal.SIGTERM:
+            return
         if self.asked:
             raise KeyboardInterrupt
-        self.asked = True
+        self._first = number
         say("Stopping after this step; the work so far is saved. (Again: stop at once.)")
 
 

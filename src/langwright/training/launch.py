@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import json
+import os
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from langwright.errors import BadInput, LangwrightError
 
 VERBS = ("pretrain", "sft")
 """What several processes can do together."""
+_NAME = "langwright"
+"""By which torch's launcher tells its processes whose they are."""
 
 
 class LaunchFailed(LangwrightError):
@@ -22,14 +27,12 @@ def launch(
 ) -> None:
     """Run `langwright WORDS…` in `nproc` processes on this machine, one of `nodes`, which meet at
     `rendezvous` (HOST:PORT of one of them). Where a process dies, all are started again, up to
-    `restarts` times, and go on from the last checkpoint.
+    `restarts` times, and go on from the last checkpoint; but an error that a person has to mend is
+    raised at once. Ctrl-C and SIGTERM have all of them save and end.
 
-    Raises `BadInput` for a verb that is none of `VERBS`, `LaunchFailed` when a process has died
-    more often.
+    Raises `BadInput` for a verb that is none of `VERBS`, what a process has raised, `LaunchFailed`
+    when a process has died more often, KeyboardInterrupt.
     """
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
     if not words or words[0] not in VERBS:
         raise BadInput(
             f"'{' '.join(words[:1])}' is not done by several processes.",
@@ -40,21 +43,23 @@ def launch(
             "Several machines need a place to meet.",
             remedy="Give each the same --rendezvous HOST:PORT, HOST one of them.",
         )
-    config = LaunchConfig(
-        min_nodes=nodes,
-        max_nodes=nodes,
-        nproc_per_node=nproc,
-        run_id="langwright",
-        rdzv_backend="c10d",
-        rdzv_endpoint=rendezvous or "localhost:0",
-        max_restarts=restarts,
-    )
-    try:
-        elastic_launch(config, sys.executable)("-m", "langwright", *words)
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        raise LaunchFailed(
-            f"Process {rank} ended with {failure.exitcode}, after {restarts} new starts.",
-            remedy="What it wrote above says why; repeat the command to go on from the last "
-            "checkpoint.",
-        ) from None
+    from langwright.training.agent import first_end, persons_error, run_ranks
+
+    result = run_ranks(words, nproc, nodes, rendezvous or "localhost:0", restarts, _NAME)
+    if result.is_failed():
+        raise persons_error(result) or LaunchFailed(
+            f"{first_end(result)} That was after {restarts} new starts.",
+            remedy="Repeat the command to go on from the last checkpoint.",
+        )
+
+
+def handed_over(error: LangwrightError) -> bool:
+    """Leave the error of one of the processes to `launch`, which says it once for all of them;
+    False in a process that is none of its."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is None or os.environ.get("TORCHELASTIC_RUN_ID") != _NAME:
+        return False
+    # What stands beside "error" is torch's own form.
+    values = {"message": error.message, "timestamp": int(time.time()), **error.to_json()}
+    Path(path).write_text(json.dumps(values))
+    return True

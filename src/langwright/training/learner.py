@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from langwright.training.float8 import use_float8
 from langwright.training.optimizer import Optimizers
 from langwright.training.parts import whole
 from langwright.training.precision import compute_device, compute_dtype
@@ -30,6 +31,11 @@ class Batch(Protocol):
         """Number of what the loss is a sum over: target tokens."""
         ...
 
+    @property
+    def tokens(self) -> int:
+        """Number of tokens read, padding left out."""
+        ...
+
     def to(self, device: torch.device) -> Self:
         """The same batch on the device that computes."""
         ...
@@ -45,6 +51,8 @@ class Learner(Generic[M]):
         self.settings, self.ranks = settings, ranks
         self.device = compute_device(settings.device)
         self.module = module.to(self.device).train()
+        if settings.precision == "float8":
+            use_float8(module, self.device, settings.tensor_parallel)
         for block in getattr(module, "layers", ()):
             # The block's own forward, for its parameters to keep their names, which a wrapper's
             # would not. The compiler does not look into `checkpoint`, which therefore goes around.

@@ -25,6 +25,7 @@ from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
 from langwright.training.state import TrainingState
 from langwright.training.trained import Trained
+from langwright.training.usage import Usage
 
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
@@ -97,6 +98,7 @@ class _Training(Generic[M, B]):
         self.learner = Learner(self.module, settings, ranks)
         if found is not None:
             found.restore(self.learner.optimizers.blank(), ranks)
+        self.usage = Usage(self.module, settings.context_length, self.learner.device, ranks.size)
         self.guard = Guard(settings, self.state, self.learner)
         if ranks.leads:
             run.truncate_metrics(self.state.step, self.state.guard.incidents)
@@ -127,6 +129,8 @@ class _Training(Generic[M, B]):
                 if last or asked or state.step % settings.checkpoint_every == 0:
                     self._save()  # before evaluating: a failure there must not cost the work
                 if asked and not last:
+                    self.saver.wait()
+                    self.ranks.wait()
                     raise KeyboardInterrupt
                 self._evaluate_if_due()
         return {
@@ -154,7 +158,8 @@ class _Training(Generic[M, B]):
             # Dropout is a function of the seed and the step, as the data is.
             seed = _dropout_seed(settings.seed, state.step)
             total = self.learner.gradients(self.stage.loss, batches, units, seed)
-        loss, norm = torch.stack((total, self.learner.clip())).tolist()
+        both = torch.stack((total, self.learner.clip()))
+        loss, norm = self.ranks.alike(both).tolist()
         verdict = self.guard.judge(loss, norm)
         if verdict.decision != "accept":
             state.seconds += time.perf_counter() - started
@@ -166,13 +171,13 @@ class _Training(Generic[M, B]):
         state.tokens += units
         state.loss = loss
         self.guard.accept(loss, norm)
-        state.seconds += time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        state.seconds += seconds
         line: dict[str, Any] = {"step": state.step, "loss": loss, "gradient_norm": norm}
         line |= {"learning_rate": settings.learning_rate * factor}
         line |= {"tokens": state.tokens, "seconds": round(state.seconds, 3)}
         line |= {"loading_seconds": round(loading, 4)}
-        if self.learner.device.type == "cuda":
-            line["memory_bytes"] = torch.cuda.max_memory_allocated()
+        line |= self.usage.of_step(sum(batch.tokens for batch in batches), seconds)
         bits = self.stage.bits_per_byte(loss)
         if bits is not None:
             line["bits_per_byte"] = bits

@@ -81,6 +81,13 @@ class Ranks:
         dist.all_reduce(told, op=dist.ReduceOp.MAX)
         return bool(told)
 
+    def alike(self, values: Tensor) -> Tensor:
+        """The first rank's values, on each. Sums over the ranks are the same everywhere, but ranks
+        of one tensor group compute them apart, and a GPU's kernels may differ in the last bits."""
+        if self.mesh is not None:
+            dist.broadcast(values, 0)
+        return values
+
     def told(self, value: int) -> int:
         """The first rank's value, on each."""
         if self.mesh is None:
@@ -88,6 +95,11 @@ class Ranks:
         held = torch.tensor(value)
         dist.broadcast(held, 0, group=self.aside)
         return int(held)
+
+    def wait(self) -> None:
+        """Until all have come here: where one leaves, the launcher ends the others."""
+        if self.mesh is not None:
+            dist.barrier(group=self.aside)
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:

@@ -39,7 +39,8 @@ class LoopSettings(Settings):
 
     `tokens_per_step` is what one step learns from; it is worked through in pieces of at most
     `micro_batch_tokens` (memory), which changes the time of a step and not its result.
-    `precision` `auto` computes in bfloat16 where the processor has it, else in float32; the
+    `precision` `auto` computes in bfloat16 where the processor has it, else in float32; `float8` in
+    bfloat16 but for the matrices of a decoder's blocks, on a GPU that multiplies 8-bit floats. The
     weights themselves are always float32. `schedule` `wsd` ends with a decay, `cosine` is one from
     the warm-up on, `noam` (the 2017 Transformer's) never ends; the last two have no
     `decay_fraction`. `optimizer` `muon` moves the matrices of the layers by Muon and the rest by
@@ -81,7 +82,7 @@ class LoopSettings(Settings):
     keep_every: int = Field(0, ge=0)
     eval_every: int = Field(50, ge=1)
     device: Device = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float8"] = "auto"
     parallel: Literal["fsdp", "ddp"] = "fsdp"
     tensor_parallel: int = Field(1, ge=1)
     compile: bool = False

@@ -71,6 +71,11 @@ class PairBatch:
         """Number of target ids that are learnt, the end among them."""
         return int((self.target_BT[:, 1:] != 0).sum())
 
+    @property
+    def tokens(self) -> int:
+        """Number of ids read, padding left out."""
+        return int((self.source_BS != 0).sum() + (self.target_BT[:, :-1] != 0).sum())
+
     def to(self, device: torch.device) -> PairBatch:
         return PairBatch(self.source_BS.to(device), self.target_BT.to(device))
 
