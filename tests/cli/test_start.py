@@ -38,6 +38,8 @@ VERBS = [
     "doctor",
     "evaluate",
     "verify-resume",
+    "forget",
+    "bisect",
     "grow",
     "export",
     "launch",

@@ -156,7 +156,9 @@ def test_what_is_left_out_is_in_no_row_and_all_else_stays_where_it_was(
     row, less = packing.row(index), without.row(index)
     kept = [number not in gone for number in packing.documents(index)]
     assert without.documents(index) == [n for n in packing.documents(index) if n not in gone]
-    assert less.lengths == tuple(size for size, stays in zip(row.lengths, kept, strict=True) if stays)
+    assert less.lengths == tuple(
+        size for size, stays in zip(row.lengths, kept, strict=True) if stays
+    )
     places = np.repeat(kept, row.lengths)
     assert less.inputs.tolist() == row.inputs[places].tolist()
     assert less.targets.tolist() == row.targets[places].tolist()

@@ -103,7 +103,8 @@ class Packing:
 
     def documents(self, index: int) -> list[int]:
         """The numbers of the documents in that row, as `lengths` has them; no token is read."""
-        return self._numbers(self._starts[self._chosen(index)]).tolist()
+        numbers: list[int] = self._numbers(self._starts[self._chosen(index)]).tolist()
+        return numbers
 
     def tokens_before(self, index: int) -> int:
         """How many tokens the rows before that index train."""

@@ -10,14 +10,28 @@ from langwright.training.launch import launch
 from langwright.training.recipe import read_recipe, recipes
 
 if TYPE_CHECKING:
+    from langwright.training.bisection import bisect
+    from langwright.training.forgetting import forget
     from langwright.training.replay import verify_resume
     from langwright.training.stages.pairs import pairs
     from langwright.training.stages.pretrain import pretrain
     from langwright.training.stages.sft import sft
 
-__all__ = ["launch", "pairs", "pretrain", "read_recipe", "recipes", "sft", "verify_resume"]
+__all__ = [
+    "bisect",
+    "forget",
+    "launch",
+    "pairs",
+    "pretrain",
+    "read_recipe",
+    "recipes",
+    "sft",
+    "verify_resume",
+]
 
 _WHERE = {
+    "bisect": "langwright.training.bisection",
+    "forget": "langwright.training.forgetting",
     "pairs": "langwright.training.stages.pairs",
     "pretrain": "langwright.training.stages.pretrain",
     "sft": "langwright.training.stages.sft",
