@@ -12,7 +12,7 @@ from langwright.training.behaviour import Behaviour
 from langwright.training.examples import Piece
 from langwright.training.trained import TrainedDecoder
 
-STEP = 1e-3
+STEP = 3e-4
 """How far the weights are moved to see the slope, as a share of their norm: far enough for float32
 to show it, near enough for it to be a line."""
 
