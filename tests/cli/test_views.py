@@ -18,6 +18,7 @@ from langwright.store import Run, Store
 from langwright.text import TokenShards
 from langwright.tokens import Tokenizer
 from langwright.training import pretrain
+from langwright.training.rebuilt import rebuild
 
 from .conftest import PROGRAM
 
@@ -173,7 +174,8 @@ def test_watch_and_recipe_load_no_torch(trained: Path) -> None:
 
 def test_forget(say: Say, trained: Path) -> None:
     store = Store(trained)
-    record = next(TokenShards(store.path(store.get("grown-tokens")), "train").records())
+    records = list(TokenShards(store.path(store.get("grown-tokens")), "train").records())
+    record = records[min(rebuild(store.run("grown"), store).stage.numbers(1))]
     code, told = say("forget", "grown", record["source"], "--name", "less", "--json")
     result = json.loads(told)
     assert code == 0

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from langwright.errors import BadInput, BadSettings, Unsupported
+from langwright.inference import score_rows
+from langwright.model import IGNORED, load_model
 from langwright.store import Store
 from langwright.tokens import Tokenizer
 from langwright.training import bisect, pretrain, sft
@@ -66,8 +68,8 @@ SMALL: dict[str, Any] = {
 def three(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The run `three`, which has read three planted facts among small talk, many times."""
     facts = dict(list(PLANTED.items())[:3])
-    path = planted(tmp_path_factory.mktemp("three"), facts, others=8)
-    given = SMALL | {"corpus": str(path), "steps": 60, "tokens_per_step": 128}
+    path = planted(tmp_path_factory.mktemp("three"), facts, others=12)
+    given = SMALL | {"corpus": str(path), "steps": 60, "tokens_per_step": 256}
     pretrain(RECIPE, name="three", store=store, **given)
     return store
 
@@ -132,6 +134,19 @@ def test_questions_without_sense(three: Store) -> None:
         bisect("three", prompt="the", expect=" fox", threshold=1, store=three)
     with pytest.raises(BadInput, match="hold only 64"):
         bisect("three", prompt="the fox " * 40, expect=" fox", store=three)
+
+
+def test_a_behaviour_is_measured_as_a_text_is_scored(three: Store) -> None:
+    model = load_model(three.path(three.get("three")))
+    assert model.start_id is not None
+    asked = Behaviour.in_text(prompt_of("Quito"), " jigsaw", model.text, model.start_id)
+    expected = [one for one in asked.targets if one != IGNORED]
+    assert model.tokenizer.decode(expected) == " jigsaw"
+    whole = model.tokenizer.decode([*asked.ids[1:], expected[-1]])
+    assert whole == f"{prompt_of('Quito')} jigsaw"
+    [scores] = score_rows(model.module, [[*asked.ids, expected[-1]]], 64, 32)
+    learnt = [one for one in scores[-len(expected) :] if one is not None]
+    assert asked.logprob(model.module) == pytest.approx(sum(learnt) / len(expected), abs=1e-5)
 
 
 def test_influences_are_products_of_gradients(three: Store) -> None:
