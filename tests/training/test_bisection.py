@@ -109,6 +109,21 @@ def test_each_of_ten_is_found(ten: Store, place: str, word: str) -> None:
     check(ten, "ten", place, word)
 
 
+@pytest.mark.slow
+def test_two_documents_that_say_the_same_are_the_cause_together(
+    store: Store, tmp_path: Path
+) -> None:
+    path = planted(tmp_path, {"Zanzibar": "quartz"}, others=14)
+    said = f"{prompt_of('Zanzibar')} quartz, they say."
+    path.write_text(path.read_text() + "\n" + json.dumps({"text": said, "source": "again"}))
+    given = SMALL | {"corpus": str(path), "steps": 60, "tokens_per_step": 256}
+    pretrain(RECIPE, name="twice", store=store, **given)
+    found = bisect("twice", prompt=prompt_of("Zanzibar"), expect=" quartz", store=store)
+    assert found["outcome"] == "confirmed"
+    assert {one["source"] for one in found["documents"]} == {"Zanzibar", "again"}
+    assert found["without"] < found["before"]
+
+
 def test_what_the_model_does_not_do_has_no_cause(three: Store) -> None:
     found = bisect("three", prompt=prompt_of("Nowhere"), expect=" sulphur.", store=three)
     assert (found["outcome"], found["confirmed"]) == ("absent", False)
@@ -117,13 +132,13 @@ def test_what_the_model_does_not_do_has_no_cause(three: Store) -> None:
 
 
 @pytest.mark.slow
-def test_what_all_documents_taught_is_blamed_on_none(ten: Store) -> None:
-    """Every text of small talk teaches that words follow words."""
-    given: dict[str, Any] = {"prompt": "the red", "expect": " fox", "threshold": 0.05, "most": 2}
-    found = bisect("ten", **given, store=ten)
-    assert found["end"] > found["after"] - 1  # it does so
-    assert (found["outcome"], found["documents"]) == ("unconfirmed", [])
-    assert found["without"] is None
+def test_what_many_documents_taught_is_blamed_on_none(ten: Store) -> None:
+    found = bisect("ten", prompt="The secret word", expect=" of", most=2, store=ten)
+    assert (found["outcome"], found["confirmed"]) == ("unconfirmed", False)
+    assert found["documents"] == []
+    assert found["step"] is found["without"] is None
+    assert found["end"] > -0.1  # it does so, since some step
+    assert found["arrived_step"] > 1
     assert len(found["candidates"]) == 2
 
 

@@ -48,6 +48,9 @@ def forget(
             f"The run '{run}' was trained without '{document}' already.",
             remedy="There is nothing to forget.",
         )
+    held_out = sum(one.stem == found[0].stem for one in rebuilt.stage.held_out)
+    if held_out:
+        say(f"{held_out} of its sections are held out: they go on being measured on.")
     settings = without(rebuilt.settings, digests)
     new = store.run(name or f"{run}-without-{found[0].digest[:8]}")
     first, start = begin_without(new, old, rebuilt, settings, digests)
@@ -94,10 +97,12 @@ def begin_without(
         if "replay" not in new.state:
             with old.locked():  # so that no checkpoint is dropped meanwhile
                 first = first_window(old, rebuilt.stage, digests)
+                # One that was begun otherwise, with the same settings, goes on from where it is.
+                usable = [] if checkpoint_steps(new) else checkpoint_steps(old)
                 start = max(
                     (
                         step
-                        for step in checkpoint_steps(old)
+                        for step in usable
                         if first is None or next_window(checkpoint_state(old, step)) <= first
                     ),
                     default=0,
