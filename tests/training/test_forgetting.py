@@ -104,7 +104,7 @@ def untimed(result: dict[str, Any]) -> dict[str, Any]:
     ("run", "kind"),
     [
         ("base", "of several pieces"),
-        ("base", "seen in several epochs"),
+        pytest.param("base", "seen in several epochs", marks=pytest.mark.slow),
         pytest.param("base", "seen once", marks=pytest.mark.slow),
         ("tuned", "seen in several epochs"),
     ],
