@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
-    from langwright.training import launch, pretrain, sft, verify_resume
+    from langwright.training import bisect, forget, launch, pretrain, sft, verify_resume
     from langwright.training.recipe import recipe
     from langwright.training.views.doctor import doctor
     from langwright.training.views.show_batch import show_batch
@@ -44,6 +44,7 @@ __all__ = [
     "__version__",
     "artifacts",
     "bench",
+    "bisect",
     "chat",
     "clean",
     "cost",
@@ -53,6 +54,7 @@ __all__ = [
     "errors",
     "evaluate",
     "export",
+    "forget",
     "generate",
     "grow",
     "inspect",
@@ -78,6 +80,7 @@ __all__ = [
 _WHERE = {
     "artifacts": "langwright.store:artifacts",
     "bench": "langwright.providers:bench",
+    "bisect": "langwright.training:bisect",
     "chat": "langwright.providers:chat",
     "clean": "langwright.text:clean",
     "cost": "langwright.providers:cost",
@@ -86,6 +89,7 @@ _WHERE = {
     "embed": "langwright.providers:embed",
     "evaluate": "langwright.evaluation:evaluate",
     "export": "langwright.lifecycle:export",
+    "forget": "langwright.training:forget",
     "generate": "langwright.providers:generate",
     "plan": "langwright.lifecycle:plan",
     "grow": "langwright.lifecycle:grow",

@@ -39,6 +39,8 @@ VERBS = [
     "doctor",
     "evaluate",
     "verify-resume",
+    "forget",
+    "bisect",
     "grow",
     "export",
     "launch",

@@ -15,8 +15,10 @@ import pytest
 
 from langwright.cli.main import run
 from langwright.store import Run, Store
+from langwright.text import TokenShards
 from langwright.tokens import Tokenizer
 from langwright.training import pretrain
+from langwright.training.rebuilt import rebuild
 
 from .conftest import PROGRAM
 
@@ -176,3 +178,29 @@ def test_watch_and_recipe_load_no_torch(trained: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", program], env=environment, check=True, capture_output=True
     )
+
+
+def test_forget(say: Say, trained: Path) -> None:
+    store = Store(trained)
+    records = list(TokenShards(store.path(store.get("grown-tokens")), "train").records())
+    record = records[min(rebuild(store.run("grown"), store).stage.numbers(1))]
+    code, told = say("forget", "grown", record["source"], "--name", "less", "--json")
+    result = json.loads(told)
+    assert code == 0
+    assert (result["run"], result["model"], result["steps"]) == ("less", "less", 2)
+    assert result["document"] == {key: record[key] for key in ("digest", "source", "title")}
+    assert result["weights_sha256"] != store.run("grown").state["result"]["weights_sha256"]
+    seen = say("forget", "grown", record["digest"][:10], "--name", "less")[1]
+    assert "first_seen_step" in seen
+    code, refused = say("forget", "less", record["source"], "--json")
+    assert (code, "already" in json.loads(refused)["error"]["message"]) == (1, True)
+
+
+def test_bisect(say: Say) -> None:
+    words = ("bisect", "grown", "--prompt", "In the beginning was", "--expect", " light")
+    code, told = say(*words, "--json")
+    found = json.loads(told)
+    assert (code, found["outcome"], found["documents"]) == (1, "absent", [])
+    assert found["end"] < -1
+    code, seen = say(*words)
+    assert (code, "absent" in seen) == (1, True)

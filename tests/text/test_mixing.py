@@ -21,6 +21,9 @@ class Numbers:
     def row(self, index: int) -> PackedRow:
         return PackedRow(np.array([self.mark]), np.array([index]), (1,))
 
+    def documents(self, index: int) -> list[int]:
+        return [index]
+
     def tokens_before(self, index: int) -> int:
         return index
 
@@ -60,6 +63,15 @@ def test_after_any_step_each_source_has_had_its_share(
     rows = rows_per_step * steps
     for weight, drawn in zip(weights, mixture(weights, rows_per_step, steps).drawn, strict=True):
         assert abs(drawn - rows * weight / sum(weights)) <= len(weights)
+
+
+@given(some_weights, st.integers(1, 9), st.integers(0, 30))
+def test_the_documents_of_a_step_are_told_row_by_row(
+    weights: list[float], rows_per_step: int, step: int
+) -> None:
+    mixed = mixture(weights, rows_per_step)
+    rows = [(int(row.inputs[0]), int(row.targets[0])) for row in mixed.rows(step)]
+    assert [documents for [documents] in mixed.documents(step)] == rows
 
 
 def test_seven_to_three_takes_turns() -> None:

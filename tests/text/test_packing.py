@@ -143,6 +143,43 @@ def test_tokens_before_a_row_are_counted_without_reading_them(packing: Packing, 
     assert packing.tokens_before(index) == read
 
 
+@given(packings(), st.integers(0, 40), st.data())
+def test_what_is_left_out_is_in_no_row_and_all_else_stays_where_it_was(
+    packing: Packing, index: int, data: st.DataObject
+) -> None:
+    documents = len(packing._offsets) - 1
+    gone = set(data.draw(st.lists(st.integers(0, documents - 1), max_size=documents)))
+    length = packing.context_length
+    seed, stream_ = packing._key
+    without = Packing(packing.tokens, packing._offsets, length, seed, stream_, gone)
+    assert without.num_rows == packing.num_rows
+    row, less = packing.row(index), without.row(index)
+    kept = [number not in gone for number in packing.documents(index)]
+    assert without.documents(index) == [n for n in packing.documents(index) if n not in gone]
+    assert less.lengths == tuple(
+        size for size, stays in zip(row.lengths, kept, strict=True) if stays
+    )
+    places = np.repeat(kept, row.lengths)
+    assert less.inputs.tolist() == row.inputs[places].tolist()
+    assert less.targets.tolist() == row.targets[places].tolist()
+    before = [len(without.row(place).targets) for place in range(index)]
+    assert without.tokens_before(index) == sum(before)
+    trained = sum(len(row.targets) for row in epoch(without))
+    assert without.efficiency == trained / (without.num_rows * length)
+
+
+def test_documents_of_a_row_are_those_of_its_tokens() -> None:
+    tokens, offsets = stream([5, 30, 1, 12, 7])
+    packing = Packing(tokens, offsets, 12, seed=3)
+    for index in range(2 * packing.num_rows):
+        row = packing.row(index)
+        numbers = np.repeat(packing.documents(index), row.lengths)
+        real = row.targets != END
+        # A token is one more than its place.
+        found = np.searchsorted(offsets, row.targets[real] - 1, side="right") - 1
+        assert numbers[real].tolist() == found.tolist()
+
+
 def test_rows_and_their_order_change_with_epoch_seed_and_stream() -> None:
     sizes = [size for size in range(2, 60) for _ in range(5)]
     orders, contents = set(), set()

@@ -11,6 +11,7 @@ import typer
 
 from langwright.cli import (
     bench,
+    bisect,
     chat,
     clean,
     cost,
@@ -19,6 +20,7 @@ from langwright.cli import (
     embed,
     evaluate,
     export,
+    forget,
     generate,
     grow,
     inspect,
@@ -72,6 +74,8 @@ for name, verb in (
     ("doctor", doctor.doctor),
     ("evaluate", evaluate.evaluate),
     ("verify-resume", verify_resume.verify_resume),
+    ("forget", forget.forget),
+    ("bisect", bisect.bisect),
     ("grow", grow.grow),
     ("export", export.export),
 ):

@@ -19,6 +19,8 @@ class Rows(Protocol):
 
     def row(self, index: int) -> PackedRow: ...
 
+    def documents(self, index: int) -> list[int]: ...
+
     def tokens_before(self, index: int) -> int: ...
 
 
@@ -59,15 +61,23 @@ class Mixture:
 
     def rows(self, step: int) -> list[PackedRow]:
         """The rows of a step, counted from 0."""
+        return [self.sources[number].rows.row(place) for number, place in self.places(step)]
+
+    def documents(self, step: int) -> list[list[tuple[int, int]]]:
+        """For each of those rows the documents in it: (number of the source, of the document)."""
+        return [
+            [(number, document) for document in self.sources[number].rows.documents(place)]
+            for number, place in self.places(step)
+        ]
+
+    def places(self, step: int) -> list[tuple[int, int]]:
+        """Where the rows of a step come from: (number of the source, index of its row)."""
         if step < 0:
             raise ValueError(f"step {step} is before the first")
         index = step * self.rows_per_step
         before, after = self._drawn(index), self._drawn(index + self.rows_per_step)
-        return [
-            source.rows.row(place)
-            for source, start, end in zip(self.sources, before, after, strict=True)
-            for place in range(start, end)
-        ]
+        spans = enumerate(zip(before, after, strict=True))
+        return [(number, place) for number, span in spans for place in range(*span)]
 
     @property
     def epochs(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,9 @@ class Packing:
     pieces of a length are, and the order of the rows, are drawn anew in each epoch.
     `stream` tells the orders of several corpora under one seed apart.
 
-    Takes about 40 bytes a piece. Raises `BadInput` for a stream that fills no row.
+    Documents in `left_out`, by their numbers, are in no row; all others are where they would be
+    with them, so that a row may be short or empty. Takes about 40 bytes a piece. Raises `BadInput`
+    for a stream that fills no row.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Packing:
         context_length: int,
         seed: int,
         stream: int = 0,
+        left_out: Collection[int] = (),
     ) -> None:
         if context_length < 1 or seed < 0:
             raise BadSettings(
@@ -64,7 +68,14 @@ class Packing:
         self.tokens = tokens
         self.context_length = context_length
         self._key = (seed, stream)
+        self._offsets = offsets
         self._starts, self._lengths = pieces(offsets, context_length)
+        self._trained = self._lengths
+        """Of each piece, how many tokens a row takes."""
+        if left_out:
+            gone = np.isin(self._numbers(self._starts), list(left_out))
+            self._trained = np.where(gone, 0, self._lengths).astype(np.int32)
+        self._num_trained = int(self._trained.sum(dtype=np.int64))
         counts = np.bincount(self._lengths, minlength=context_length + 1)
         self._slots, self._edges = _places(best_fit(counts.tolist(), context_length), len(counts))
         self.num_rows = len(self._edges) - 1
@@ -75,19 +86,14 @@ class Packing:
     @property
     def efficiency(self) -> float:
         """Trained tokens / paid positions, over one epoch."""
-        return len(self.tokens) / (self.num_rows * self.context_length)
+        return self._num_trained / (self.num_rows * self.context_length)
 
     def row(self, index: int) -> PackedRow:
         """The row of that index, counted from 0 through all epochs."""
-        if index < 0:
-            raise ValueError(f"row {index} is before the first")
-        epoch, place = divmod(index, self.num_rows)
-        self._draw(epoch)
-        row = self._order[place]
-        chosen = self._pieces[self._slots[self._edges[row] : self._edges[row + 1]]]
+        chosen = self._chosen(index)
         starts, lengths = self._starts[chosen], self._lengths[chosen].astype(np.int64)
         ends = lengths.cumsum()
-        targets = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)
+        targets = np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)
         # One before the first of a document stands the end of another; before all, the last.
         return PackedRow(
             self.tokens[targets - 1].astype(np.int64),
@@ -95,15 +101,35 @@ class Packing:
             tuple(lengths.tolist()),
         )
 
+    def documents(self, index: int) -> list[int]:
+        """The numbers of the documents in that row, as `lengths` has them; no token is read."""
+        numbers: list[int] = self._numbers(self._starts[self._chosen(index)]).tolist()
+        return numbers
+
     def tokens_before(self, index: int) -> int:
         """How many tokens the rows before that index train."""
         epochs, rest = divmod(index, self.num_rows)
-        count = epochs * len(self.tokens)
+        count = epochs * self._num_trained
         if rest:
             self._draw(epochs)
-            filled = np.add.reduceat(np.sort(self._lengths)[self._slots], self._edges[:-1])
+            sizes = self._trained[self._pieces][self._slots]
+            filled = np.add.reduceat(sizes, self._edges[:-1])
             count += int(filled[self._order[:rest]].sum(dtype=np.int64))
         return count
+
+    def _chosen(self, index: int) -> Ints:
+        """The pieces in a row."""
+        if index < 0:
+            raise ValueError(f"row {index} is before the first")
+        epoch, place = divmod(index, self.num_rows)
+        self._draw(epoch)
+        row = self._order[place]
+        chosen = self._pieces[self._slots[self._edges[row] : self._edges[row + 1]]]
+        return chosen[self._trained[chosen] > 0]
+
+    def _numbers(self, starts: Ints) -> Ints:
+        """Of which documents the pieces that begin there are."""
+        return np.searchsorted(self._offsets, starts, side="right") - 1
 
     def _draw(self, epoch: int) -> None:
         if epoch != self._epoch:

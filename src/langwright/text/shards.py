@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ class TokenShards:
         self.num_documents = len(offsets) - 1
         self.num_tokens = int(offsets[-1])
 
+        self._documents_path = documents_path
         self._sources: list[str] = []
         self.document_bytes: list[int] = []
         token_bytes = 0
@@ -132,6 +133,11 @@ class TokenShards:
         self._check(index)
         start, end = self.offsets[index], self.offsets[index + 1]
         return np.asarray(self.tokens[start : end - 1], dtype=np.int64)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """What is written down of each document: source, title, digest and so on."""
+        with self._documents_path.open(encoding="utf-8") as rows:
+            yield from map(json.loads, rows)
 
     def source(self, index: int) -> str:
         """Where a document comes from."""

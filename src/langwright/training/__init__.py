@@ -10,12 +10,16 @@ from langwright.training.launch import handed_over, launch
 from langwright.training.recipe import read_recipe, recipes
 
 if TYPE_CHECKING:
+    from langwright.training.bisection import bisect
+    from langwright.training.forgetting import forget
     from langwright.training.replay import verify_resume
     from langwright.training.stages.pairs import pairs
     from langwright.training.stages.pretrain import pretrain
     from langwright.training.stages.sft import sft
 
 __all__ = [
+    "bisect",
+    "forget",
     "handed_over",
     "launch",
     "pairs",
@@ -27,6 +31,8 @@ __all__ = [
 ]
 
 _WHERE = {
+    "bisect": "langwright.training.bisection",
+    "forget": "langwright.training.forgetting",
     "pairs": "langwright.training.stages.pairs",
     "pretrain": "langwright.training.stages.pretrain",
     "sft": "langwright.training.stages.sft",

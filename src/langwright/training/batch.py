@@ -16,10 +16,12 @@ from langwright.text import PackedRow
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence. `learn[i]` says whether token i is a target; None: all but the first are."""
+    """One sequence. `learn[i]` says whether token i is a target; None: all but the first are.
+    `source` says where it comes from."""
 
     ids: np.ndarray
     learn: np.ndarray | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,11 @@ def gather(rows: Sequence[Row], micro_batch_tokens: int) -> list[MicroBatch]:
 def gather_packed(
     rows: Sequence[PackedRow], context_length: int, micro_batch_tokens: int
 ) -> list[MicroBatch]:
-    """Packed rows, each padded to `context_length`, at most so many tokens in each batch."""
+    """Packed rows, each padded to `context_length`, at most so many tokens in each batch; empty
+    ones are left out."""
     # Rows of one whole document lie together: attention takes them in one call.
-    ordered = sorted(rows, key=lambda row: (len(row.lengths), -row.lengths[0]))
+    filled = [row for row in rows if row.lengths]
+    ordered = sorted(filled, key=lambda row: (len(row.lengths), -row.lengths[0]))
     count = max(1, micro_batch_tokens // context_length)
     batches: list[MicroBatch] = []
     for start in range(0, len(ordered), count):

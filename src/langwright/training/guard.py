@@ -184,6 +184,24 @@ class Guard:
             memory.rate /= 2
         return replace(incident, back_to=back, skipped=[first, window], rate=memory.rate)
 
+    def pass_over(self) -> Incident:
+        """Leave out the next window, in which there is nothing to learn."""
+        memory, window = self._state.guard, self.window
+        memory.incidents += 1
+        memory.skipped = [*memory.skipped, window]
+        return Incident(
+            number=memory.incidents,
+            step=self._state.step + 1,
+            decision="empty",
+            window=window,
+            skipped=[window, window],
+            loss=0.0,
+            gradient_norm=0.0,
+            z_loss=0.0,
+            z_norm=0.0,
+            rate=memory.rate,
+        )
+
     def _restore(self, snapshot: Snapshot) -> None:
         """The tensors and what belongs to the step; what was learnt about the data stays."""
         snapshot.restore(self._learner)
@@ -226,6 +244,10 @@ def diverged(incident: Incident, run: Run) -> Diverged:
 
 def tell(incident: Incident) -> None:
     """Say what has happened and what is done about it."""
+    if incident.decision == "empty":
+        left_out = f"nothing to learn in window {incident.window}, which is left out"
+        say(f"Step {incident.step}: {left_out}.")
+        return
     what = (
         f"Step {incident.step}: loss {incident.loss:.4g} (z {incident.z_loss:.1f}), gradient norm "
         f"{incident.gradient_norm:.4g} (z {incident.z_norm:.1f})."

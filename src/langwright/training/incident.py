@@ -23,7 +23,8 @@ class Documented(Protocol):
 
 @dataclass(frozen=True)
 class Incident:
-    """`step` is the one that was to be made, counted from 1. `decision`: skip, rollback or stop.
+    """`step` is the one that was to be made, counted from 1. `decision`: skip, rollback or stop, or
+    empty for a window in which nothing is learnt.
     `skipped`: the first and the last data window that are left out from now on. `rate`: what the
     learning rates are multiplied with since then."""
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from langwright.errors import BadInput
 from langwright.progress import Bar, progress
 from langwright.store import Run
 from langwright.training.ahead import Ahead
 from langwright.training.checkpoint import Saver, load_checkpoint
 from langwright.training.guard import Guard, Verdict, diverged, tell
 from langwright.training.heartbeat import Heartbeat
-from langwright.training.incident import write_incident
+from langwright.training.incident import Incident, write_incident
 from langwright.training.interrupt import deferred_interrupt
 from langwright.training.learner import Batch, Learner
 from langwright.training.ranks import ALONE, Ranks
@@ -26,6 +27,10 @@ from langwright.training.settings import LoopSettings
 from langwright.training.state import TrainingState
 from langwright.training.trained import Trained
 from langwright.training.usage import Usage
+
+EMPTY = 1000
+"""So many windows in a row in which nothing is learnt, and as many as there are steps, are too
+many."""
 
 M = TypeVar("M", bound=nn.Module)
 M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
@@ -54,6 +59,12 @@ class Stage(Protocol[M_contra, B]):
         ...
 
 
+Watch: TypeAlias = Callable[[int, int, Trained[Any]], None]
+"""Is told before each step how many have been made, the window of the data that is to be learnt
+from, and the model over its float32 weights, which are not to be changed. A step that the guard
+refuses is told of again."""
+
+
 def train(
     run: Run,
     trained: Trained[M],
@@ -61,15 +72,16 @@ def train(
     settings: LoopSettings,
     ranks: Ranks = ALONE,
     until: int | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Trained[M], dict[str, Any]]:
     """Train `trained.module` until `settings.steps` (or step `until` of them), from the run's last
-    checkpoint if it has one.
+    checkpoint if it has one; `watch` looks on.
 
     Returns the model with its float32 weights, and steps, tokens, resumed_from_step and the last
     metrics; the module given is used up. Ctrl-C or SIGTERM saves a checkpoint and raises
     KeyboardInterrupt.
     """
-    training = _Training(run, trained, stage, settings, ranks, until or settings.steps)
+    training = _Training(run, trained, stage, settings, ranks, until or settings.steps, watch)
     done = training.go()
     return training.float32(), done
 
@@ -83,9 +95,10 @@ class _Training(Generic[M, B]):
         settings: LoopSettings,
         ranks: Ranks,
         until: int,
+        watch: Watch | None,
     ) -> None:
         self.run, self.trained, self.stage, self.settings = run, trained, stage, settings
-        self.ranks, self.until = ranks, until
+        self.ranks, self.until, self.watch = ranks, until, watch
         self.module = trained.module
         self.state = TrainingState()
         found = load_checkpoint(run)
@@ -106,6 +119,7 @@ class _Training(Generic[M, B]):
         self.batches = Ahead(stage.micro_batches)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
+        self.empty = 0
 
     def go(self) -> dict[str, Any]:
         settings, state = self.settings, self.state
@@ -153,6 +167,12 @@ class _Training(Generic[M, B]):
         # The denominator is that of the whole step: a mean of means would weigh micro-batches
         # with few targets too much.
         units = sum(batch.units for batch in batches)
+        if not units:
+            self._pass_over(batches)
+            return False
+        self.empty = 0
+        if self.watch is not None:
+            self.watch(state.step, self.guard.window, self.float32())
         device = self.learner.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # Dropout is a function of the seed and the step, as the data is.
@@ -186,12 +206,29 @@ class _Training(Generic[M, B]):
         bar.advance(1, f"{words}, {state.tokens / state.seconds:,.0f} tokens/s")
         return True
 
+    def _pass_over(self, batches: Sequence[B]) -> None:
+        """Go on with the next window, and write that down. Raises `BadInput` where none of many has
+        anything to learn."""
+        self.empty += 1
+        if self.empty > max(EMPTY, self.settings.steps):
+            raise BadInput(
+                f"In {self.empty} steps' data there is nothing to learn.",
+                remedy="`langwright show-batch` shows what is masked.",
+            )
+        self._write_down(self.guard.pass_over(), batches)
+
     def _refuse(
         self, verdict: Verdict, loss: float, norm: float, batches: Sequence[B], bar: Bar
     ) -> None:
         """Leave the batch out, and go back if need be; write it down. Raises `Diverged`."""
         before = self.state.step
         incident = self.guard.refuse(verdict, loss, norm)
+        self._write_down(incident, batches)
+        if incident.back_to is not None:
+            bar.advance(self.state.step - before)
+            self._save()
+
+    def _write_down(self, incident: Incident, batches: Sequence[B]) -> None:
         if self.ranks.leads:
             # What is not made good in the checkpoint is done again after a kill, its line too.
             self.run.truncate_metrics(self.state.step, incident.number - 1)
@@ -200,9 +237,6 @@ class _Training(Generic[M, B]):
         if incident.decision == "stop":
             raise diverged(incident, self.run)
         tell(incident)
-        if incident.back_to is not None:
-            bar.advance(self.state.step - before)
-            self._save()
 
     def _evaluate_if_due(self) -> None:
         """Evaluate at the start, every `eval_every` steps and at the end; once a step."""

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from langwright.errors import Unsupported
 from langwright.model import Architecture, load_shape, load_text
 from langwright.model.text_parts import TextParts
-from langwright.store import Run, Store
-from langwright.training.stages.pretrain import Pretrain, PretrainSettings, shape_of, text_of
+from langwright.store import Artifact, Run, Store
+from langwright.training.stages import pretrain, sft
+from langwright.training.stages.pretrain import Pretrain, PretrainSettings
 from langwright.training.stages.sft import SFT, SFTSettings
+from langwright.training.trained import TrainedDecoder
+
+Prepare: TypeAlias = Callable[[Any], tuple[TrainedDecoder, Pretrain | SFT]]
 
 
 @dataclass(frozen=True)
 class Rebuilt:
     """`text` is how the run's model meets text, `shape` its shape; `data` are the folders that it
-    learns from."""
+    learns from, `parents` all that it was made from. `prepare` makes the model before its first
+    step, and the stage, of settings like these."""
 
     settings: PretrainSettings | SFTSettings
     stage: Pretrain | SFT
     text: TextParts
     shape: Architecture
     data: list[Path]
+    parents: list[Artifact]
+    prepare: Prepare
 
 
 def rebuild(run: Run, store: Store) -> Rebuilt:
-    """The stage of a pretraining or fine-tuning run, finished or not; weights stay unread.
+    """The stage of a pretraining or fine-tuning run, finished or not, as one process has it;
+    weights stay unread.
 
     Raises `NotFound` for an unknown run or a parent whose bytes were removed, `Unsupported` for a
     run of another kind.
@@ -37,17 +47,29 @@ def rebuild(run: Run, store: Store) -> Rebuilt:
     if kinds == {"tokens", "tokenizer"}:
         settings = PretrainSettings.restored(values)
         *shards, vocabulary = parents
-        text = text_of(vocabulary, store)
-        stage = Pretrain.build(settings, text, shards, store)
-        shape = shape_of(settings, text.tokenizer.vocab_size)
-        folders = [store.path(shard) for shard in shards]
-        return Rebuilt(settings, stage, text, shape, folders)
+        text = pretrain.text_of(vocabulary, store)
+        return Rebuilt(
+            settings,
+            Pretrain.build(settings.divided(1), text, shards, store),
+            text,
+            pretrain.shape_of(settings, text.tokenizer.vocab_size),
+            [store.path(shard) for shard in shards],
+            parents,
+            lambda chosen: pretrain.prepare(chosen, shards, vocabulary, store),
+        )
     if kinds == {"model", "conversations"}:
         base, data = parents
         tuning = SFTSettings.restored(values)
-        text, shape = load_text(store.path(base)), load_shape(store.path(base))
-        tuned = SFT.build(tuning, text, data, store)
-        return Rebuilt(tuning, tuned, text, shape, [store.path(data)])
+        text = load_text(store.path(base))
+        return Rebuilt(
+            tuning,
+            SFT.build(tuning.divided(1), text, data, store),
+            text,
+            load_shape(store.path(base)),
+            [store.path(data)],
+            parents,
+            lambda chosen: sft.prepare(chosen, base, data, store),
+        )
     raise Unsupported(
         f"The run '{run.name}' is made from {' and '.join(sorted(kinds)) or 'nothing'}: it is no "
         "pretraining and no fine-tuning.",

@@ -40,11 +40,7 @@ def verify_resume(name: str, *, store: Store | None = None) -> dict[str, Any]:
             remedy="Let it train further: the setting checkpoint_every says when it saves.",
         )
     before, after = steps[-2], steps[-1]
-    if len(list((folder_of(run, before) / "optimizer").iterdir())) > 1:
-        raise Unsupported(
-            f"The run '{name}' was trained by several processes.",
-            remedy="Bits are equal only on equal ranks; here a run of one process is verified.",
-        )
+    require_one_process(run, before)
     say(f"{name}: training steps {before + 1} to {after} again.")
     with trained_again(run, store, before, after) as found:
         ours, theirs = (tensors_of(folder) for folder in (found, folder_of(run, after)))
@@ -63,6 +59,15 @@ def verify_resume(name: str, *, store: Store | None = None) -> dict[str, Any]:
         "equal": not differ,
         "differ": differ,
     }
+
+
+def require_one_process(run: Run, step: int) -> None:
+    """Raise `Unsupported` where several processes wrote the checkpoint of that step."""
+    if len(list((folder_of(run, step) / "optimizer").iterdir())) > 1:
+        raise Unsupported(
+            f"The run '{run.name}' was trained by several processes.",
+            remedy="Bits are equal only on equal ranks; here a run of one process is replayed.",
+        )
 
 
 def checkpoint_steps(run: Run) -> list[int]:

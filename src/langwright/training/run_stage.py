@@ -7,21 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-import torch
-from torch import nn
-
 from langwright.errors import LangwrightError
 from langwright.model import weights_sha256
 from langwright.model.description import describe_module, in_a_line
 from langwright.progress import say
-from langwright.providers.contender import peak_memory
 from langwright.store import Artifact, Run, Store
 from langwright.training.checkpoint import return_to
 from langwright.training.guard import SnapshotLost
-from langwright.training.loop import B, M, Stage, train
+from langwright.training.loop import B, M, Stage, Watch, train
 from langwright.training.ranks import ALONE, Ranks
 from langwright.training.settings import HOW, LoopSettings
 from langwright.training.trained import Trained
+from langwright.training.usage import peak_memory
 
 S = TypeVar("S", bound=LoopSettings)
 
@@ -54,11 +51,13 @@ def run_stage(
         if ranks.leads:
             run.update_state(status="running", fault=None)
         try:
-            trained, stage, done = _trained(run, settings, prepare, ranks)
+            trained, stage, done = complete(run, settings, prepare, ranks)
             if not ranks.leads:
                 return {"run": run.name, "model": run.name, **done}
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
-            done["metrics"]["peak_memory_bytes"] = _peak_memory(trained.module)
+            done["metrics"]["peak_memory_bytes"] = peak_memory(
+                next(trained.module.parameters()).device
+            )
             trained.module.cpu()
             result = {
                 "run": run.name,
@@ -91,12 +90,6 @@ def run_stage(
     return result
 
 
-def _peak_memory(module: nn.Module) -> int | None:
-    """The most bytes so far: of the GPU that it lies on, or of the process."""
-    device = next(module.parameters()).device
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
-
-
 def held_against(
     forecast: Mapping[str, float], came: Mapping[str, float]
 ) -> dict[str, dict[str, float]]:
@@ -109,19 +102,21 @@ def held_against(
     }
 
 
-def _trained(
+def complete(
     run: Run,
     settings: S,
     prepare: Callable[[S], tuple[Trained[M], Stage[M, B]]],
-    ranks: Ranks,
+    ranks: Ranks = ALONE,
+    until: int | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Trained[M], Stage[M, B], dict[str, Any]]:
-    """Train, from an earlier checkpoint should a snapshot be needed that a kill has taken: the
+    """As `train`, from an earlier checkpoint should a snapshot be needed that a kill has taken: the
     steps since then are done again as they were, and the snapshot is there when it is needed."""
     while True:
         begun, stage = prepare(settings.divided(ranks.data_size))
         say(f"{run.name}: {in_a_line(describe_module(begun.module))}.")
         try:
-            trained, done = train(run, begun, stage, settings, ranks)
+            trained, done = train(run, begun, stage, settings, ranks, until, watch)
         except SnapshotLost as lost:
             step = ranks.told(return_to(run, lost.step) if ranks.leads else 0)
             say(f"The snapshot of step {lost.step} is gone; from step {step} it is made again.")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 
@@ -28,6 +32,7 @@ from langwright.text import (
 )
 from langwright.tokens import CHATML, END_OF_TEXT, TURN_END, ChatTemplate, Tokenizer, read_tokenizer
 from langwright.training.batch import MicroBatch, documents, gather_packed, next_token_loss
+from langwright.training.examples import Example, Forgotten, Piece, numbers_of
 from langwright.training.ranks import join
 from langwright.training.recipe import read_forecast, read_recipe
 from langwright.training.run_stage import Result, run_stage
@@ -52,7 +57,8 @@ class PretrainSettings(LoopSettings):
 
     `corpus` is one corpus, read as often as `steps` ask for, or a list of shares. `tokenizer` is
     that of a tokenizer or model of the store (`gpt2` after `langwright pull gpt2`); without it,
-    byte-level BPE of `vocab_size` is trained.
+    byte-level BPE of `vocab_size` is trained. What `forget` names by its digest is not learnt from;
+    all other text stays where and when it would be with it.
     """
 
     corpus: Annotated[
@@ -64,6 +70,7 @@ class PretrainSettings(LoopSettings):
     tokenizer: str | None = None
     vocab_size: int = 4096
     validation_fraction: float = Field(0.05, gt=0, lt=1)
+    forget: Forgotten = ()
     hidden_size: int
     intermediate_size: int
     num_layers: int
@@ -90,7 +97,7 @@ def pretrain(
         chosen,
         [*shards, tokenizer],
         store,
-        lambda working: _prepare(working, shards, tokenizer, store),
+        lambda working: prepare(working, shards, tokenizer, store),
         ranks,
         read_forecast(recipe),
     )
@@ -121,9 +128,10 @@ def _build(chosen: PretrainSettings, name: str, store: Store) -> tuple[list[Arti
     return shards, tokenizer
 
 
-def _prepare(
+def prepare(
     settings: PretrainSettings, shards: Sequence[Artifact], vocabulary: Artifact, store: Store
 ) -> tuple[TrainedDecoder, Pretrain]:
+    """The model before its first step, and the stage."""
     text = text_of(vocabulary, store)
     module = Decoder(shape_of(settings, text.tokenizer.vocab_size))
     module.initialise(settings.seed)
@@ -171,20 +179,21 @@ class Pretrain:
         end_of_document: int,
     ) -> None:
         self._settings, self._tokenizer, self._end = settings, tokenizer, end_of_document
-        trains = [TokenShards(folder, "train") for folder in shards]
-        self._mixture = Mixture(
-            _sources(settings, trains),
-            settings.tokens_per_step // settings.context_length,
-            settings.steps,
-        )
-        trained = self._mixture.trained
+        self._trains = trains = [TokenShards(folder, "train") for folder in shards]
+        self._validation = [TokenShards(folder, "validation") for folder in shards]
+        self._firsts = [0, *accumulate(train.num_documents for train in trains)]
+        """The numbers of the corpora's first documents, where all are counted."""
+        whole = self._mixed([[] for _ in trains])
+        self._mixture = self._mixed(self._forgotten()) if settings.forget else whole
+        # With what is forgotten: bits of runs that forgot and that did not can be compared.
+        trained = whole.trained
         size = sum(
             count * train.num_bytes / train.num_tokens
             for count, train in zip(trained, trains, strict=True)
         )
         self._bytes_per_token = size / sum(trained)
-        self._packed = sum(trained) / (sum(self._mixture.drawn) * settings.context_length)
-        self._validation = [TokenShards(folder, "validation") for folder in shards]
+        places = sum(self._mixture.drawn) * settings.context_length
+        self._packed = sum(self._mixture.trained) / places
 
     @classmethod
     def build(
@@ -215,6 +224,51 @@ class Pretrain:
 
     def documents(self, batch: MicroBatch) -> list[dict[str, Any]]:
         return documents(batch, self._tokenizer.decode)
+
+    @cached_property
+    def examples(self) -> list[Example]:
+        """The documents of all corpora that may be learnt from, the forgotten ones among them."""
+        return _examples(self._trains)
+
+    @cached_property
+    def held_out(self) -> list[Example]:
+        """Those of validation."""
+        return _examples(self._validation)
+
+    def numbers(self, window: int) -> set[int]:
+        """Which documents a window of the data holds, by their places in `examples`."""
+        rows = self._mixture.documents(window)
+        return {self._firsts[corpus] + number for row in rows for corpus, number in row}
+
+    def pieces(self, window: int) -> list[Piece]:
+        """What a window of the data has of each document, in the order of the rows."""
+        found = []
+        pairs = zip(self._mixture.rows(window), self._mixture.documents(window), strict=True)
+        for row, numbers in pairs:
+            edges = np.cumsum(row.lengths)[:-1]
+            parts = (np.split(row.inputs, edges), np.split(row.targets, edges))
+            for (corpus, number), inputs, targets in zip(numbers, *parts, strict=False):
+                found.append(Piece(self._firsts[corpus] + number, inputs, targets))
+        return found
+
+    def text(self, number: int) -> str:
+        """That of a document."""
+        corpus = bisect_right(self._firsts, number) - 1
+        ids = self._trains[corpus].document(number - self._firsts[corpus])
+        return self._tokenizer.decode(ids.tolist())
+
+    def _forgotten(self) -> list[list[int]]:
+        """The documents of each corpus that are not learnt from."""
+        numbers = sorted(numbers_of(self._settings.forget, self.examples, self.held_out))
+        spans = pairwise(self._firsts)
+        return [[n - first for n in numbers if first <= n < end] for first, end in spans]
+
+    def _mixed(self, forgotten: Sequence[Sequence[int]]) -> Mixture:
+        """The rows of all corpora without these documents."""
+        settings = self._settings
+        rows_per_step = settings.tokens_per_step // settings.context_length
+        sources = _sources(settings, self._trains, forgotten)
+        return Mixture(sources, rows_per_step, settings.steps)
 
     def loss(self, module: nn.Module, batch: MicroBatch) -> Tensor:
         return next_token_loss(module, batch)
@@ -247,11 +301,19 @@ class Pretrain:
         return figures
 
 
-def _sources(settings: PretrainSettings, trains: Sequence[TokenShards]) -> list[Source]:
-    """The shards of each corpus of the recipe, packed."""
+def _examples(shards: Sequence[TokenShards]) -> list[Example]:
+    rows = (row for part in shards for row in part.records())
+    return [Example(row["digest"], row["source"], row["title"]) for row in rows]
+
+
+def _sources(
+    settings: PretrainSettings, trains: Sequence[TokenShards], forgotten: Sequence[Sequence[int]]
+) -> list[Source]:
+    """The shards of each corpus of the recipe, packed, without the documents to forget."""
+    length, seed = settings.context_length, settings.seed
     rows = [
-        Packing(train.tokens, train.offsets, settings.context_length, settings.seed, stream)
-        for stream, train in enumerate(trains)
+        Packing(train.tokens, train.offsets, length, seed, stream, gone)
+        for stream, (train, gone) in enumerate(zip(trains, forgotten, strict=True))
     ]
     if isinstance(settings.corpus, str):
         return [Source(settings.corpus, rows[0])]

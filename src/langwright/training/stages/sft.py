@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from torch import Tensor, nn
 
 from langwright.errors import BadInput, Unsupported
 from langwright.inference import score_rows
-from langwright.model import Decoder, load_model
+from langwright.model import IGNORED, Decoder, load_model
 from langwright.model.text_parts import TextParts
 from langwright.progress import say
 from langwright.store import Artifact, Store
 from langwright.tokens import ChatTemplate, Tokenizer
 from langwright.training.batch import MicroBatch, Row, documents, gather, next_token_loss
 from langwright.training.epochs import Epochs, held_out
+from langwright.training.examples import Example, Forgotten, Piece, numbers_of
 from langwright.training.lines import open_lines
 from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
@@ -35,12 +38,14 @@ class SFTSettings(LoopSettings):
     """The recipe of a fine-tuning run: `model` to start from, `data` to learn, and the loop.
 
     `data` is an artifact of kind `conversations` or a .jsonl file: one object a line,
-    {"messages": [{"role", "content"}, …]}.
+    {"messages": [{"role", "content"}, …]}. What `forget` names by its digest is not learnt from;
+    all others stay where and when they would be with it.
     """
 
     model: str
     data: str
     validation_fraction: float = Field(0.05, gt=0, lt=1)
+    forget: Forgotten = ()
 
 
 def sft(
@@ -56,11 +61,22 @@ def sft(
         base = store.get(chosen.model)
         data = open_lines(chosen.data, "conversations", shape, store)
 
-    def prepare(working: SFTSettings) -> tuple[TrainedDecoder, SFT]:
-        bundle = load_model(store.path(base))
-        return TrainedDecoder(bundle), SFT.build(working, bundle.text, data, store)
+    return run_stage(
+        store.run(name),
+        chosen,
+        [base, data],
+        store,
+        lambda working: prepare(working, base, data, store),
+        ranks,
+    )
 
-    return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
+
+def prepare(
+    settings: SFTSettings, base: Artifact, data: Artifact, store: Store
+) -> tuple[TrainedDecoder, SFT]:
+    """The model before its first step, and the stage."""
+    bundle = load_model(store.path(base))
+    return TrainedDecoder(bundle), SFT.build(settings, bundle.text, data, store)
 
 
 def _encode(template: ChatTemplate | None, path: Path, context_length: int) -> list[Row]:
@@ -86,7 +102,7 @@ def _encode(template: ChatTemplate | None, path: Path, context_length: int) -> l
         if len(ids) > context_length + 1:
             too_long.append(number)
         else:
-            rows.append(Row(np.array(ids), np.array(learn)))
+            rows.append(Row(np.array(ids), np.array(learn), f"{path.name}:{number}"))
     if too_long:
         shown = ", ".join(map(str, too_long[:5])) + (" …" if len(too_long) > 5 else "")
         say(
@@ -110,6 +126,11 @@ def _split(rows: list[Row], validation_fraction: float) -> tuple[list[Row], list
     return train, validation
 
 
+def _examples(rows: Sequence[Row]) -> list[Example]:
+    digests = (hashlib.sha256(row.ids.astype("<i8").tobytes()).hexdigest() for row in rows)
+    return [Example(digest, row.source) for digest, row in zip(digests, rows, strict=True)]
+
+
 class SFT:
     """Whole conversations, shuffled anew each epoch; the targets are the assistant's tokens."""
 
@@ -120,6 +141,7 @@ class SFT:
     ) -> None:
         self._settings, self._tokenizer = settings, tokenizer
         self._train, self._validation = train, validation
+        self._forgotten = numbers_of(settings.forget, self.examples, self.held_out)
         sizes = [len(row.ids) for row in train]  # prompts included
         self._epochs = Epochs(sizes, settings.tokens_per_step, settings.seed)
 
@@ -136,8 +158,39 @@ class SFT:
         return self._epochs.first
 
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
-        rows = [self._train[index] for index in self._epochs.step(step)]
+        rows = [self._train[number] for number in self._kept(step)]
         return gather(rows, self._settings.micro_batch_tokens)
+
+    @cached_property
+    def examples(self) -> list[Example]:
+        """The conversations that may be learnt from, the forgotten ones among them."""
+        return _examples(self._train)
+
+    @cached_property
+    def held_out(self) -> list[Example]:
+        """Those of validation."""
+        return _examples(self._validation)
+
+    def numbers(self, window: int) -> set[int]:
+        """Which conversations a window of the data holds, by their places in `examples`."""
+        return set(self._kept(window))
+
+    def pieces(self, window: int) -> list[Piece]:
+        """The conversations of a window of the data."""
+        found = []
+        for number in self._kept(window):
+            row = self._train[number]
+            assert row.learn is not None
+            targets = np.where(row.learn, row.ids, IGNORED)
+            found.append(Piece(number, row.ids[:-1], targets[1:]))
+        return found
+
+    def text(self, number: int) -> str:
+        """That of a conversation, as the template spells it."""
+        return self._tokenizer.decode(self._train[number].ids.tolist())
+
+    def _kept(self, window: int) -> list[int]:
+        return [number for number in self._epochs.step(window) if number not in self._forgotten]
 
     def documents(self, batch: MicroBatch) -> list[dict[str, Any]]:
         return documents(batch, self._tokenizer.decode)
