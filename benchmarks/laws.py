@@ -23,11 +23,14 @@ from langwright.store import Store
 def run(given: argparse.Namespace) -> None:
     rung = next(one for one in ladder(4096, 256) if one.hidden_size == given.width)
     settings = rung.settings() | pace(rung.shape, given.tokens)
+    if given.batch:
+        settings["tokens_per_step"] = given.batch
+        settings["steps"] = round(given.tokens / given.batch)
     settings |= {"eval_every": settings["steps"], "corpus": given.corpus, "seed": given.seed}
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as recipe:
         recipe.write("[pretrain]\n")
         recipe.flush()
-        name = f"w{given.width}-t{given.tokens}-s{given.seed}"
+        name = f"w{given.width}-t{given.tokens}-s{given.seed}-b{given.batch}"
         store = Store(Path(given.home))
         result = lw.pretrain(recipe.name, name=name, store=store, **settings)
     told = {"width": given.width, "matrices": rung.shape.matrices, "tokens": result["tokens"]}
@@ -48,6 +51,7 @@ def main() -> None:
     one.add_argument("width", type=int)
     one.add_argument("tokens", type=int)
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--batch", type=int, default=0, help="tokens of a step; 0: the plan's")
     one.set_defaults(do=run)
     given = parser.parse_args()
     given.do(given)

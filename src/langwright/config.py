@@ -45,11 +45,17 @@ class Settings(BaseModel):
     def restored(cls, values: Mapping[str, Any]) -> Self:
         """The settings whose `model_dump(mode="json")` gave `values`: what equals its default
         counts as not set, which some checks ask for."""
-        fields = cls.model_fields.items()
-        given = {key: field.get_default() for key, field in fields if not field.is_required()}
-        defaults = json.loads(json.dumps(given))  # where a tuple is a list
+        defaults = cls.defaults()
         kept = [key for key in values if key not in defaults or values[key] != defaults[key]]
         return cls.build({key: values[key] for key in kept})
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """What a key is where it is not set, as JSON knows it."""
+        fields = cls.model_fields.items()
+        given = {key: field.get_default() for key, field in fields if not field.is_required()}
+        defaults: dict[str, Any] = json.loads(json.dumps(given))  # where a tuple is a list
+        return defaults
 
     def differences(self, other: Settings) -> list[str]:
         """One line for each key whose value differs: `key: here -> there`."""

@@ -38,6 +38,15 @@ def test_the_same_settings_continue_and_others_are_listed(store: Store) -> None:
     assert store.run("r").settings["model"] == {"layers": 2, "width": 8}
 
 
+def test_a_run_from_before_there_was_a_setting_goes_on_with_its_default(store: Store) -> None:
+    run = store.run("r").open({"steps": 1})
+    run.open({"steps": 1, "later": 0}, defaults={"later": 0})
+    with pytest.raises(BadSettings, match="later: 0 -> 2"):
+        run.open({"steps": 1, "later": 2}, defaults={"later": 0})
+    with pytest.raises(BadSettings, match="later: not set -> 0"):
+        run.open({"steps": 1, "later": 0})
+
+
 def test_a_run_is_there_only_once_opened(store: Store) -> None:
     run = store.run("r")
     assert not run.exists

@@ -64,9 +64,11 @@ class Run:
         settings: Mapping[str, Any],
         parents: Iterable[str] = (),
         free: Collection[str] = (),
+        defaults: Mapping[str, Any] | None = None,
     ) -> Self:
         """Create the run, or continue the one that has exactly these settings and parents; those
-        named in `free` may differ.
+        named in `free` may differ. A key that the run was begun without, before there was such a
+        setting, has its value in `defaults`.
 
         Raises `BadSettings` that lists the differences, one on a line.
         """
@@ -75,7 +77,7 @@ class Run:
         digests = list(parents)
         with FileLock(self.folder.parent.parent / "lock"):
             if self.exists:
-                self._require_same(settings, digests, free)
+                self._require_same(settings, digests, free, defaults or {})
             else:
                 self.checkpoints.mkdir(parents=True, exist_ok=True)
                 self._write("parents.json", digests)
@@ -84,9 +86,13 @@ class Run:
         return self
 
     def _require_same(
-        self, settings: Mapping[str, Any], parents: list[str], free: Collection[str]
+        self,
+        settings: Mapping[str, Any],
+        parents: list[str],
+        free: Collection[str],
+        defaults: Mapping[str, Any],
     ) -> None:
-        here = _flat(self.settings) | {"parents": repr(self.parents)}
+        here = _flat({**defaults, **self.settings}) | {"parents": repr(self.parents)}
         there = _flat(settings) | {"parents": repr(parents)}
         lines = [
             f"  {key}: {here.get(key, 'not set')} -> {there.get(key, 'not set')}\n"

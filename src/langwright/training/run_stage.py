@@ -42,7 +42,8 @@ def run_stage(
     On several ranks each calls this; the first one holds the run and writes to it."""
     values = settings.model_dump(mode="json")
     with ranks.first_alone():
-        run.open(values, [parent.digest for parent in parents], free=HOW)
+        digests = [parent.digest for parent in parents]
+        run.open(values, digests, free=HOW, defaults=settings.defaults())
     with run.locked() if ranks.leads else nullcontext():
         if run.state["status"] == "finished":
             result: Result = run.state["result"]
@@ -55,9 +56,8 @@ def run_stage(
             if not ranks.leads:
                 return {"run": run.name, "model": run.name, **done}
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
-            done["metrics"]["peak_memory_bytes"] = peak_memory(
-                next(trained.module.parameters()).device
-            )
+            device = next(trained.module.parameters()).device
+            done["metrics"]["peak_memory_bytes"] = peak_memory(device)
             trained.module.cpu()
             result = {
                 "run": run.name,
