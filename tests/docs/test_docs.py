@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import typer
 
-from langwright.cli.main import app
+from langwright.cli.main import application
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-PROGRAM = typer.main.get_command(app)
+PROGRAM = typer.main.get_command(application())
 
 
 def pages() -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -44,47 +45,60 @@ from langwright.cli import (
 )
 from langwright.cli.faults import report
 
-# Without rich's markup, whose import would double the time that `--help` takes.
-app = typer.Typer(name="langwright", add_completion=False, rich_markup_mode=None)
-
-for name, verb in (
-    ("pull", pull.pull),
-    ("list", list_.list_),
-    ("show", show.show),
-    ("remove", remove.remove),
-    ("lineage", lineage.lineage),
-    ("describe", describe.describe),
-    ("clean", clean.clean),
-    ("tokens", tokens.tokens),
-    ("cost", cost.cost),
-    ("next-tokens", next_tokens.next_tokens),
-    ("neighbours", neighbours.neighbours),
-    ("inspect", inspect.inspect),
-    ("generate", generate.generate),
-    ("chat", chat.chat),
-    ("score", score.score),
-    ("embed", embed.embed),
-    ("bench", bench.bench),
-    ("recipe", recipe.recipe),
-    ("plan", plan.plan),
-    ("pretrain", pretrain.pretrain),
-    ("sft", sft.sft),
-    ("show-batch", show_batch.show_batch),
-    ("watch", watch.watch),
-    ("doctor", doctor.doctor),
-    ("evaluate", evaluate.evaluate),
-    ("verify-resume", verify_resume.verify_resume),
-    ("forget", forget.forget),
-    ("bisect", bisect.bisect),
-    ("grow", grow.grow),
-    ("export", export.export),
-):
-    app.command(name)(verb)
+_VERBS: dict[str, Callable[..., None]] = {
+    "pull": pull.pull,
+    "list": list_.list_,
+    "show": show.show,
+    "remove": remove.remove,
+    "lineage": lineage.lineage,
+    "describe": describe.describe,
+    "clean": clean.clean,
+    "tokens": tokens.tokens,
+    "cost": cost.cost,
+    "next-tokens": next_tokens.next_tokens,
+    "neighbours": neighbours.neighbours,
+    "inspect": inspect.inspect,
+    "generate": generate.generate,
+    "chat": chat.chat,
+    "score": score.score,
+    "embed": embed.embed,
+    "bench": bench.bench,
+    "recipe": recipe.recipe,
+    "plan": plan.plan,
+    "pretrain": pretrain.pretrain,
+    "sft": sft.sft,
+    "show-batch": show_batch.show_batch,
+    "watch": watch.watch,
+    "doctor": doctor.doctor,
+    "evaluate": evaluate.evaluate,
+    "verify-resume": verify_resume.verify_resume,
+    "forget": forget.forget,
+    "bisect": bisect.bisect,
+    "grow": grow.grow,
+    "export": export.export,
+    "launch": launch.launch,
+}
 # What follows its options is a command line of its own.
-app.command(
-    "launch",
-    context_settings={"allow_interspersed_args": False, "allow_extra_args": True},
-)(launch.launch)
+_CONTEXT = {"launch": {"allow_interspersed_args": False, "allow_extra_args": True}}
+
+
+def application(verb: str | None = None) -> typer.Typer:
+    """The program with all verbs; given one, the others have only their names, since reading the
+    options of all of them takes longer than everything else that `--help` does."""
+    # Without rich's markup, whose import would double the time.
+    app = typer.Typer(name="langwright", add_completion=False, rich_markup_mode=None)
+    app.callback(invoke_without_command=True)(_top)
+    for name, function in _VERBS.items():
+        known = function if verb in (None, name) else _named(function)
+        app.command(name, context_settings=_CONTEXT.get(name))(known)
+    return app
+
+
+def _named(function: Callable[..., None]) -> Callable[[], None]:
+    def verb() -> None: ...
+
+    verb.__doc__ = function.__doc__
+    return verb
 
 
 def _version(wanted: bool) -> None:
@@ -95,7 +109,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,
     version: Annotated[
@@ -117,7 +130,8 @@ def run(words: list[str]) -> int:
     # It may stand anywhere, since it is what one adds to a command that has just failed.
     rest = words[len(options) :]
     words = ["--debug"] * debug + [word for word in options if word != "--debug"] + rest
-    command = typer.main.get_command(app)
+    verb = next((word for word in options if not word.startswith("-")), "")
+    command = typer.main.get_command(application(verb))
     try:
         try:
             with command.make_context("langwright", words) as context:

@@ -80,11 +80,12 @@ def pace(shape: Architecture, tokens: float) -> Table:
     """Tokens of a step, number of steps and rates for a run over so many tokens.
 
     Batch and rate are DeepSeek LLM's powers of the compute C (2024, section 3.1): 0.2920 C^0.3271
-    tokens and 0.3118 C^-0.125; the batch is rounded down to a power of two.
+    tokens and 0.3118 C^-0.125; of the batch half, rounded down to a power of two, since it was
+    found for AdamW at 1e17 FLOP and more (docs/benchmarks.md).
     """
     context = shape.context_length
     compute = shape.flops_per_token(context) * tokens
-    batch = max(context, 2 ** int(math.log2(0.2920 * compute**0.3271)))
+    batch = max(context, 2 ** int(math.log2(0.1460 * compute**0.3271)))
     steps = max(1, round(tokens / batch))
     rate = float(f"{0.3118 * compute**-0.125:.2g}")
     return {
