@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import langwright as lw
 from langwright.lifecycle.ladder import ladder, pace
+from langwright.lifecycle.law import Law
 from langwright.store import Store
 
 
@@ -40,6 +44,38 @@ def run(given: argparse.Namespace) -> None:
     print(json.dumps(told))
 
 
+def fit(given: argparse.Namespace) -> None:
+    """E and alpha are Besiroglu et al.'s (2024), which small runs do not tell; A, B and beta are
+    those with the least squares of the logarithms."""
+    from scipy.optimize import minimize
+
+    rows = [json.loads(line) for line in (Path(given.home) / "laws.jsonl").read_text().splitlines()]
+    unique = statistics.median(row["tokens"] / row["epochs"] for row in rows)
+    alpha, floor = 0.3478, 1.8172 / math.log(2) / 4.3
+
+    def expected(values: Sequence[float], row: dict[str, float]) -> float:
+        a, b, beta = math.exp(values[0]), math.exp(values[1]), values[2]
+        return Law(floor, a, alpha, b, beta).bits(row["matrices"], row["tokens"], unique)
+
+    def missed(values: Sequence[float]) -> float:
+        found = (math.log(expected(values, row) / row["val_bits_per_byte"]) for row in rows)
+        return sum(one**2 for one in found)
+
+    starts = [[1.0, 2.0, 0.2], [3.0, 5.0, 0.35], [2.0, 8.0, 0.5]]
+    options = {"maxiter": 10_000, "maxfev": 10_000, "xatol": 1e-7, "fatol": 1e-12}
+    fits = [minimize(missed, start, method="Nelder-Mead", options=options) for start in starts]
+    best = min(fits, key=lambda one: one.fun).x
+    a, b, beta = math.exp(best[0]), math.exp(best[1]), best[2]
+    print(f"E={floor:.4f} A={a:.4g} alpha={alpha} B={b:.4g} beta={beta:.4f}; unique {unique:,.0f}")
+    print("| width | N | tokens | steps | bits per byte | the law |\n|---|---|---|---|---|---|")
+    for row in sorted(rows, key=lambda row: (row["width"], row["tokens"])):
+        value, ours = row["val_bits_per_byte"], expected(best, row)
+        print(
+            f"| {row['width']} | {row['matrices']:,} | {row['tokens']:,} | {row['steps']} "
+            f"| {value:.4f} | {ours:.4f} ({ours / value - 1:+.1%}) |"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -53,6 +89,9 @@ def main() -> None:
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--batch", type=int, default=0, help="tokens of a step; 0: the plan's")
     one.set_defaults(do=run)
+    all_ = verbs.add_parser("fit")
+    all_.add_argument("home")
+    all_.set_defaults(do=fit)
     given = parser.parse_args()
     given.do(given)
 
