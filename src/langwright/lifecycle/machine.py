@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from langwright.errors import NotFound, suggest
+from langwright.model.flops import peak_flops
 
 UTILISATION = 0.40
 """Of a GPU's peak, in training: an H100 gave 39% at 124 million parameters and 45 to 49% at 1.5
@@ -36,15 +37,16 @@ class Machine:
 
 
 _GPUS = {
-    # The makers' data sheets; the price is nanochat's for eight of them, 24 dollars an hour.
-    "a100": Machine("a100", flops=312e12, memory=80e9),
-    "b200": Machine("b200", flops=2250e12, memory=180e9),
-    "h100": Machine("h100", flops=989e12, memory=80e9, usd_per_hour=3.0),
-    "h200": Machine("h200", flops=989e12, memory=141e9),
-    "l4": Machine("l4", flops=121e12, memory=24e9),
-    "l40s": Machine("l40s", flops=362e12, memory=48e9),
-    "rtx4090": Machine("rtx4090", flops=165e12, memory=24e9),
+    "a100": ("A100-SXM4-80GB", 80e9, None),
+    "b200": ("B200", 180e9, None),
+    "h100": ("H100 80GB HBM3", 80e9, 3.0),
+    "h200": ("H200", 141e9, None),
+    "l4": ("L4", 24e9, None),
+    "l40s": ("L40S", 48e9, None),
+    "rtx4090": ("GeForce RTX 4090", 24e9, None),
 }
+"""CUDA's name, bytes by the data sheet, and dollars an hour: nanochat's README has eight H100s for
+24."""
 
 
 def machine(text: str, usd_per_hour: float | None = None) -> Machine:
@@ -58,6 +60,6 @@ def machine(text: str, usd_per_hour: float | None = None) -> Machine:
         raise NotFound(
             f"There is no device '{text}'.", remedy=suggest(name, ["cpu", "cuda", *_GPUS])
         )
-    one = _GPUS[name]
-    price = one.usd_per_hour if usd_per_hour is None else usd_per_hour
-    return Machine(name, int(found[2] or 1), one.flops, one.memory, price)
+    known, memory, price = _GPUS[name]
+    price = price if usd_per_hour is None else usd_per_hour
+    return Machine(name, int(found[2] or 1), peak_flops(known), memory, price)
