@@ -22,10 +22,10 @@ Tried at 2,000 steps: AdamW at 4e-3 1.646, Muon at 1e-2 1.564, Muon at 2e-2 (tab
 1.623 after 1,400 of those; nanoGPT 1.892.
 
 `--minutes` is the loss that so much time of a processor buys, with any `--shape` (layers x width x
-context x rows); the rate's schedule is one of time there. `--gpu` is nanoGPT's setting for a GPU (6 layers,
-width 384, 6 heads, 64 x 256 characters; its own loss with dropout 0.2 is 1.4697). `Decoder` has no
-dropout: `noise` of the characters read (not of the targets) are others, at random, and the best
-evaluation is kept.
+context x rows); the rate's schedule is one of time there. `--gpu` is nanoGPT's setting for a GPU (6
+layers, width 384, 6 heads, 64 x 256 characters; its own loss with dropout 0.2 is 1.4697). `Decoder`
+has no dropout: `noise` of the characters read (not of the targets) are others, at random, and the
+best evaluation is kept.
 """
 
 from __future__ import annotations

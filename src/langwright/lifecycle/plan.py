@@ -27,13 +27,13 @@ from langwright.training.stages.pretrain import PretrainSettings, shape_of
 Table = dict[str, Any]
 
 CORPUS = "wikipedia-summaries"
-SHARE = 16
+SHARE = 8
 """A rehearsal learns from one part in so many of the tokens …"""
 LONGEST = 90.0
 """… and at most for so many seconds."""
 TIMED = 10.0
 """Seconds over which the real steps are timed."""
-FEWEST = 50_000
+FEWEST = 100_000
 """Tokens, below which nothing is learnt that a law could be held against."""
 LIMIT = 0.9
 """Of a GPU's memory; the rest is the driver's and lost between the pieces."""
@@ -54,7 +54,7 @@ def plan(
     """Choose a model and its training for a budget (`10min`, `50usd`, `1e18flops`), or take those
     of `recipe`, and forecast memory, speed, time, cost and bits per byte.
 
-    On this machine (`cpu`, `cuda`) sizes are timed and a run over a sixteenth of the tokens is
+    On this machine (`cpu`, `cuda`) sizes are timed and a run over a eighth of the tokens is
     made, under the name `NAME-rehearsal`; for another (`h100x8`) all is reckoned. `settings` are
     those of `pretrain`, and stay as given. With `to`, a recipe is written there, for `pretrain`
     and `grow`, that carries the forecast; the finished run says how it came out.
