@@ -45,28 +45,30 @@ def run(given: argparse.Namespace) -> None:
 
 
 def fit(given: argparse.Namespace) -> None:
-    """E and alpha are Besiroglu et al.'s (2024), which small runs do not tell; A, B and beta are
-    those with the least squares of the logarithms."""
+    """E and alpha are Besiroglu et al.'s (2024), which small runs do not tell; A, B, beta and D0 have
+    the least squares of the logarithms."""
     from scipy.optimize import minimize
 
     rows = [json.loads(line) for line in (Path(given.home) / "laws.jsonl").read_text().splitlines()]
     unique = statistics.median(row["tokens"] / row["epochs"] for row in rows)
     alpha, floor = 0.3478, 1.8172 / math.log(2) / 4.3
 
+    def law(values: Sequence[float]) -> Law:
+        a, b, start = (math.exp(one) for one in values[:3])
+        return Law(floor, a, alpha, b, float(values[3]), start)
+
     def expected(values: Sequence[float], row: dict[str, float]) -> float:
-        a, b, beta = math.exp(values[0]), math.exp(values[1]), values[2]
-        return Law(floor, a, alpha, b, beta).bits(row["matrices"], row["tokens"], unique)
+        return law(values).bits(row["matrices"], row["tokens"], unique)
 
     def missed(values: Sequence[float]) -> float:
         found = (math.log(expected(values, row) / row["val_bits_per_byte"]) for row in rows)
         return sum(one**2 for one in found)
 
-    starts = [[1.0, 2.0, 0.2], [3.0, 5.0, 0.35], [2.0, 8.0, 0.5]]
+    starts = [[2.0, 3.0, 10.0, 0.2], [2.0, 6.0, 12.0, 0.4], [2.0, 8.0, 13.0, 0.6]]
     options = {"maxiter": 10_000, "maxfev": 10_000, "xatol": 1e-7, "fatol": 1e-12}
     fits = [minimize(missed, start, method="Nelder-Mead", options=options) for start in starts]
     best = min(fits, key=lambda one: one.fun).x
-    a, b, beta = math.exp(best[0]), math.exp(best[1]), best[2]
-    print(f"E={floor:.4f} A={a:.4g} alpha={alpha} B={b:.4g} beta={beta:.4f}; unique {unique:,.0f}")
+    print(f"{law(best)}; {unique:,.0f} tokens an epoch")
     print("| width | N | tokens | steps | bits per byte | the law |\n|---|---|---|---|---|---|")
     for row in sorted(rows, key=lambda row: (row["width"], row["tokens"])):
         value, ours = row["val_bits_per_byte"], expected(best, row)

@@ -54,7 +54,7 @@ def plan(
     """Choose a model and its training for a budget (`10min`, `50usd`, `1e18flops`), or take those
     of `recipe`, and forecast memory, speed, time, cost and bits per byte.
 
-    On this machine (`cpu`, `cuda`) sizes are timed and a run over a eighth of the tokens is
+    On this machine (`cpu`, `cuda`) sizes are timed and a run over an eighth of the tokens is
     made, under the name `NAME-rehearsal`; for another (`h100x8`) all is reckoned. `settings` are
     those of `pretrain`, and stay as given. With `to`, a recipe is written there, for `pretrain`
     and `grow`, that carries the forecast; the finished run says how it came out.
