@@ -45,8 +45,8 @@ def run(given: argparse.Namespace) -> None:
 
 
 def fit(given: argparse.Namespace) -> None:
-    """E and alpha are Besiroglu et al.'s (2024), which small runs do not tell; A, B, beta and D0 have
-    the least squares of the logarithms."""
+    """E and alpha are Besiroglu et al.'s (2024), which small runs do not tell; A, B, beta and D0
+    those with the least squares of the logarithms."""
     from scipy.optimize import minimize
 
     rows = [json.loads(line) for line in (Path(given.home) / "laws.jsonl").read_text().splitlines()]
