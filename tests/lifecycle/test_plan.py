@@ -199,7 +199,7 @@ def test_a_recipe_rehearsed_and_run(tmp_path: Path) -> None:
     assert found["forecast"]["tokens"] == 400 * 512
     assert found["rehearsal"]["tokens"] >= 90_000
     assert not store.run("short-rehearsal").exists
-    assert {one.name for one in store.artifacts()} & {"short-rehearsal"} == set()
+    assert not [one for one in store.artifacts() if "rehearsal" in one.name]
     few = {"steps": 20}
     result = lw.pretrain(str(path), name="real", store=store, **few)
     held = result["forecast"]

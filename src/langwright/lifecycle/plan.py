@@ -271,9 +271,12 @@ class _Planner:
         return rehearsal, step
 
     def _forget(self, name: str) -> None:
-        """Drop what a rehearsal has left."""
-        if self.store.run(name).exists:
-            self.store.remove(name)
+        """Drop what a rehearsal has left: the run with its model, its tokens and tokenizer."""
+        made = {one.name for one in self.store.artifacts()}
+        parts = sorted(one for one in made if one.startswith(f"{name}-token"))
+        for one in (name, *parts):
+            if one in made or self.store.run(one).exists:
+                self.store.remove(one)
 
     def _memory(
         self, shape: Architecture, settings: PretrainSettings, rehearsal: Rehearsal | None
