@@ -302,13 +302,14 @@ class _Planner:
         return told, on_device, LIMIT * most
 
     def _bits(self, shape: Architecture, tokens: int, rehearsal: Rehearsal | None) -> float:
-        """By the law; where there was a rehearsal, times what the law missed there."""
+        """By the law; where there was a rehearsal, and what the law missed there: corpora differ in
+        what no model can know of them."""
         if rehearsal is None:
             return law.LAW.bits(shape.matrices, tokens)
         unique = rehearsal.unique
-        expected = law.LAW.bits(shape.matrices, rehearsal.tokens, unique)
-        found = law.LAW.bits(shape.matrices, tokens, unique)
-        return found * rehearsal.bits_per_byte / expected
+        missed = rehearsal.bits_per_byte
+        missed -= law.LAW.bits(shape.matrices, rehearsal.tokens, unique)
+        return law.LAW.bits(shape.matrices, tokens, unique) + missed
 
 
 def _flops(shape: Architecture) -> int:
