@@ -96,7 +96,7 @@ def pace(shape: Architecture, tokens: float) -> Table:
         "optimizer": "muon",
         "warmup_steps": min(steps // 10, 250),
         "decay_fraction": 0.6,
-        "eval_every": max(1, steps // 10),
+        "eval_every": max(1, steps // 5),
         "checkpoint_every": max(1, steps // 5),
     }
 

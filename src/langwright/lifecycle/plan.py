@@ -290,9 +290,11 @@ class _Planner:
         told: Table = dict(memory(shape, settings, dtype, self.machine.count))
         if self.machine.device == "cpu":
             assert rehearsal is not None
-            told["program"] = max(0, rehearsal.peak_memory - sum(told.values()))
+            reckoned = sum(told.values())
+            peak = rehearsal.peak_memory or reckoned
+            told["program"] = max(0, peak - reckoned)
             there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-            return told, rehearsal.peak_memory, there
+            return told, peak, there
         if self.machine.here:
             most = float(torch.cuda.get_device_properties(0).total_memory)
         else:
@@ -320,7 +322,7 @@ def _length(steps: int, recipe: Table) -> Table:
     return {
         "steps": steps,
         "warmup_steps": min(steps // 10, recipe["warmup_steps"]),
-        "eval_every": max(1, steps // 10),
+        "eval_every": max(1, steps // 5),
         "checkpoint_every": max(1, steps // 5),
     }
 

@@ -39,14 +39,14 @@ class RehearsalFailed(LangwrightError):
 class Rehearsal:
     """What a short run has shown. `preparation`: seconds until it began: tokenizer and shards;
     `overhead`: those of the run that were no steps: evaluation, saving. `unique`: tokens in one
-    epoch. `peak_memory` in bytes, of the process."""
+    epoch. `peak_memory` in bytes, of the process; None where the system does not tell."""
 
     tokens: int
     preparation: float
     overhead: float
     bits_per_byte: float
     unique: float
-    peak_memory: int
+    peak_memory: int | None
 
 
 def rehearse(settings: Mapping[str, Any], name: str, store: Store) -> Rehearsal:
@@ -58,18 +58,11 @@ def rehearse(settings: Mapping[str, Any], name: str, store: Store) -> Rehearsal:
         words = [sys.executable, "-m", "langwright", "pretrain", str(recipe), "--name", name]
         place = {"LANGWRIGHT_HOME": str(store.home)}
         started = time.perf_counter()
-        with (Path(folder) / "told").open("w+b") as told:
-            child = subprocess.Popen([*words, "--json"], stdout=told, env=os.environ | place)
-            try:
-                _, status, usage = os.wait4(child.pid, 0)
-            except BaseException:
-                child.terminate()
-                raise
-            child.returncode = os.waitstatus_to_exitcode(status)
-            seconds = time.perf_counter() - started
-            told.seek(0)
-            text = told.read().decode()
-    result = json.loads(text) if text.strip() else {}
+        child = subprocess.run(
+            [*words, "--json"], stdout=subprocess.PIPE, env=os.environ | place, text=True
+        )
+        seconds = time.perf_counter() - started
+    result = json.loads(child.stdout) if child.stdout.strip() else {}
     if child.returncode == 130:
         raise KeyboardInterrupt
     if child.returncode:
@@ -83,7 +76,7 @@ def rehearse(settings: Mapping[str, Any], name: str, store: Store) -> Rehearsal:
         overhead=state["seconds"] - lines[-1]["seconds"],
         bits_per_byte=metrics["val_bits_per_byte"],
         unique=result["tokens"] / max(metrics.get("epochs", 0.0), 1e-9),
-        peak_memory=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        peak_memory=metrics["peak_memory_bytes"],
     )
 
 

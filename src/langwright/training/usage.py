@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 from torch import nn
 
 from langwright.model import Architecture
 from langwright.model.flops import peak_flops
+from langwright.providers.contender import peak_memory as process_peak
 
 
 class Usage:
@@ -45,9 +44,4 @@ def peak_memory(device: torch.device) -> int | None:
     """Bytes; None on a CPU whose system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return process_peak()
