@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import math
+import random
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -190,14 +193,24 @@ def test_wrong_questions(tmp_path: Path) -> None:
         lw.plan(budget="1e9flops", device="h100", store=store)
 
 
-def test_a_recipe_rehearsed_and_run(tmp_path: Path) -> None:
+def test_a_recipe_rehearsed_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The forecast goes with the recipe into the run, which says how it came out."""
+    planning = importlib.import_module("langwright.lifecycle.plan")
+    monkeypatch.setattr(planning, "FEWEST", 8_000)  # or it would take half a minute
+    monkeypatch.setattr(planning, "TIMED", 0.5)
     store = Store(tmp_path / "home")
     path = tmp_path / "planned.toml"
-    given = {"steps": 400}
+    draw, known = (
+        random.Random(0),
+        "the a red blue old new fox dog sees finds and not quick".split(),
+    )
+    texts = [" ".join(draw.choices(known, k=draw.randint(5, 60))) for _ in range(200)]
+    words = tmp_path / "words.jsonl"
+    words.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    given = {"steps": 100, "corpus": str(words), "vocab_size": 300}
     found = lw.plan(MINI, name="short", to=path, store=store, **given)
-    assert found["forecast"]["tokens"] == 400 * 512
-    assert found["rehearsal"]["tokens"] >= 90_000
+    assert found["forecast"]["tokens"] == 100 * 512
+    assert found["rehearsal"]["tokens"] >= 7_000
     assert not store.run("short-rehearsal").exists
     assert not [one for one in store.artifacts() if "rehearsal" in one.name]
     few = {"steps": 20}
