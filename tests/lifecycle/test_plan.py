@@ -200,10 +200,7 @@ def test_a_recipe_rehearsed_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(planning, "TIMED", 0.5)
     store = Store(tmp_path / "home")
     path = tmp_path / "planned.toml"
-    draw, known = (
-        random.Random(0),
-        "the a red blue old new fox dog sees finds and not quick".split(),
-    )
+    draw, known = random.Random(0), ["the", "red", "blue", "old", "fox", "dog", "sees", "finds"]
     texts = [" ".join(draw.choices(known, k=draw.randint(5, 60))) for _ in range(200)]
     words = tmp_path / "words.jsonl"
     words.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
