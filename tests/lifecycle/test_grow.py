@@ -17,7 +17,12 @@ from langwright.store import Store
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-def test_grows_a_model_with_report_and_lineage(store: Store, recipe: str) -> None:
+def test_grows_a_model_with_report_and_lineage(store: Store, recipe: str, tmp_path: Path) -> None:
+    """By a recipe that a plan has written, whose forecast the report holds against what came."""
+    planned = tmp_path / "mini.toml"
+    forecast = "\n[forecast]\nval_bits_per_byte = 2.5\ntokens_per_second = 1000.0\n"
+    planned.write_text(Path(recipe).read_text() + forecast)
+    recipe = str(planned)
     result = grow(preset=recipe, store=store)
     assert result["model"] == "mini"
     stages = {stage["name"]: stage["metrics"] for stage in result["stages"]}
@@ -31,6 +36,9 @@ def test_grows_a_model_with_report_and_lineage(store: Store, recipe: str) -> Non
         stages["baselines"]["ngram_bits_per_byte"],
     ):
         assert f"{figure:.3f}" in report
+    held = store.run("mini-base").state["result"]["forecast"]["val_bits_per_byte"]
+    assert held["actual"] == stages["pretrain"]["val_bits_per_byte"]
+    assert f"2.5 foretold, {held['actual']:.4g} came ({held['error']:+.1%})" in report
     nodes = store.lineage("mini")["nodes"]
     kinds = sorted(node["kind"] for node in nodes)
     assert kinds == ["conversations", "corpus", "model", "model", "tokenizer", "tokens"]

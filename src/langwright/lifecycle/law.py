@@ -46,5 +46,5 @@ LAW = Law(E=0.6097, A=12.2, alpha=0.3478, B=50.2, beta=0.2741, D0=139_600)
 `E`, 1.82 nats a token of 4.3 bytes, and `alpha` are those of web text by Besiroglu et al. 2024:
 small runs do not tell them."""
 
-FITTED = (6e6, 2e6)
+FITTED = (6e6, 1e6)
 """N and D up to which there were runs: further out it is a guess."""

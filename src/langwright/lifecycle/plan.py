@@ -9,19 +9,21 @@ from typing import Any
 
 import torch
 
-from langwright.errors import BadInput, BadSettings, NotFound
+from langwright.errors import BadInput, BadSettings
 from langwright.lifecycle import law
 from langwright.lifecycle.budget import Budget
-from langwright.lifecycle.ladder import Rung, ladder, pace, preset_for
+from langwright.lifecycle.ladder import Rung, ladder, pace
 from langwright.lifecycle.machine import UTILISATION, Machine, machine
 from langwright.lifecycle.memory import HOST, memory
-from langwright.lifecycle.rehearsal import Rehearsal, rehearse, speed_of, time_steps, toml
+from langwright.lifecycle.planned import write_plan
+from langwright.lifecycle.rehearsal import Rehearsal, rehearse, speed_of, time_steps
 from langwright.model import Architecture
 from langwright.progress import say
 from langwright.providers import load_tokenizer
-from langwright.store import Store, write_atomic
+from langwright.store import Store
 from langwright.training import read_recipe
 from langwright.training.precision import compute_device, compute_dtype
+from langwright.training.recipe import require_free
 from langwright.training.stages.pretrain import PretrainSettings, shape_of
 
 Table = dict[str, Any]
@@ -67,16 +69,18 @@ def plan(
             "A plan is for a recipe or for a budget.",
             remedy="Give either RECIPE or --budget 10min.",
         )
-    target = None if to is None else _free(Path(to).expanduser(), force)
+    target = None if to is None else Path(to).expanduser()
+    if target is not None:
+        require_free(target, force)
     planner = _Planner(machine(device, usd_per_hour), name, store or Store(), settings)
     if recipe is not None:
         given = read_recipe(recipe, "pretrain", settings)
-        told = planner.forecast({"corpus": CORPUS} | given)
+        told = planner.forecast(planner.defaults | given)
     else:
         assert budget is not None
         told = planner.chosen(Budget.parse(budget))
     if target is not None:
-        _write(target, told)
+        write_plan(target, told)
     return told | {"path": None if target is None else str(target)}
 
 
@@ -86,11 +90,16 @@ class _Planner:
     ) -> None:
         self.machine, self.name, self.store, self.given = device, name, store, settings
         self.considered: list[Table] = []
+        self.timed: dict[Architecture, float] = {}
+        self.defaults: Table = {
+            "corpus": CORPUS,
+            "device": device.device if device.here else "cuda",
+        }
 
     def chosen(self, budget: Budget) -> Table:
         """The size whose bits per byte would be lowest when the budget is spent, and its
         forecast."""
-        seconds = self._seconds(budget)
+        seconds = budget.seconds_on(self.machine)
         best: tuple[float, Rung, float] | None = None
         for rung in self._ladder():
             speed = None if seconds is None else self._speed(rung)
@@ -171,20 +180,6 @@ class _Planner:
             "rehearsal": None if rehearsal is None else vars(rehearsal),
         }
 
-    def _seconds(self, budget: Budget) -> float | None:
-        """The time that the budget buys; None for one of compute."""
-        if budget.kind == "seconds":
-            return budget.amount
-        if budget.kind == "flops":
-            return None
-        an_hour = self.machine.usd(3600)
-        if not an_hour:
-            raise BadInput(
-                f"What an hour of {self.machine.device} costs is not known.",
-                remedy="Give --usd-per-hour.",
-            )
-        return 3600 * budget.amount / an_hour
-
     def _ladder(self) -> list[Rung]:
         given = self.given
         vocabulary = given.get("vocab_size")
@@ -204,9 +199,7 @@ class _Planner:
         return rungs
 
     def _recipe(self, rung: Rung, tokens: float) -> Table:
-        device = {"device": self.machine.device if self.machine.here else "cuda"}
-        paced = pace(rung.shape, tokens)
-        return {"corpus": CORPUS} | rung.settings() | paced | device | dict(self.given)
+        return self.defaults | rung.settings() | pace(rung.shape, tokens) | dict(self.given)
 
     def _fitted(self, shape: Architecture, recipe: Table) -> Table:
         """How to compute where nothing can be tried: the largest micro-batch whose memory fits."""
@@ -229,8 +222,13 @@ class _Planner:
         reckoned = self._reckoned_speed(rung.shape)
         if reckoned is not None:
             return reckoned
-        say(f"Timing {rung.num_layers} layers of {rung.hidden_size}.")
-        return speed_of(rung.shape, PretrainSettings.build(self._recipe(rung, 1e6)))
+        return self._timed(rung.shape, PretrainSettings.build(self._recipe(rung, 1e6)))
+
+    def _timed(self, shape: Architecture, settings: PretrainSettings) -> float:
+        if shape not in self.timed:
+            say(f"Timing {shape.num_layers} layers of {shape.hidden_size}.")
+            self.timed[shape] = speed_of(shape, settings)
+        return self.timed[shape]
 
     def _reckoned_speed(self, shape: Architecture) -> float | None:
         if self.machine.here:
@@ -248,7 +246,7 @@ class _Planner:
     ) -> tuple[Rehearsal, float]:
         """A short run, and the seconds of a step of the whole one."""
         whole = settings.steps * settings.tokens_per_step
-        most = LONGEST * speed_of(shape, settings)
+        most = LONGEST * self._timed(shape, settings)
         tokens = min(whole, max(whole / SHARE, FEWEST), max(most, FEWEST))
         short = pace(shape, tokens)
         if not paced:
@@ -325,28 +323,3 @@ def _length(steps: int, recipe: Table) -> Table:
         "eval_every": max(1, steps // 5),
         "checkpoint_every": max(1, steps // 5),
     }
-
-
-def _free(path: Path, force: bool) -> Path:
-    if not path.parent.is_dir():
-        raise NotFound(f"There is no folder {path.parent}.", remedy="Make it, or check the path.")
-    if path.exists() and not force:
-        raise BadInput(f"There is a file {path} already.", remedy="Give another path, or --force.")
-    return path
-
-
-def _write(path: Path, told: Table) -> None:
-    """The recipe with its forecast, and a table for fine-tuning, so that `grow` takes it too."""
-    recipe, forecast = told["recipe"], told["forecast"]
-    kept = ("seconds", "peak_memory_bytes", "tokens_per_second", "val_bits_per_byte", "usd")
-    tuning = read_recipe(preset_for(forecast["parameters"]), "sft", {})
-    tuning["context_length"] = recipe["context_length"]
-    write_atomic(
-        path,
-        f"# {forecast['parameters'] / 1e6:,.1f} million parameters, "
-        f"{forecast['tokens'] / 1e6:,.1f} million tokens: made by `langwright plan`.\n"
-        f"# `langwright pretrain {path.name}` trains by it, and says how the forecast came out.\n"
-        f"\n[pretrain]\n{toml(recipe)}"
-        f"\n[sft]\n{toml(tuning)}"
-        f"\n[forecast]\n{toml({key: forecast[key] for key in kept})}",
-    )

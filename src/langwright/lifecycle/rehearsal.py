@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 import torch
 
 from langwright.errors import LangwrightError
@@ -54,7 +54,7 @@ def rehearse(settings: Mapping[str, Any], name: str, store: Store) -> Rehearsal:
     raised."""
     with tempfile.TemporaryDirectory(prefix="langwright-plan-") as folder:
         recipe = Path(folder) / "rehearsal.toml"
-        recipe.write_text(f"[pretrain]\n{toml(settings)}", encoding="utf-8")
+        recipe.write_text(tomli_w.dumps({"pretrain": dict(settings)}), encoding="utf-8")
         words = [sys.executable, "-m", "langwright", "pretrain", str(recipe), "--name", name]
         place = {"LANGWRIGHT_HOME": str(store.home)}
         started = time.perf_counter()
@@ -129,24 +129,3 @@ def _moving(learner: Learner[Decoder]) -> float:
     learner.clip().item()
     learner.move(1e-3)
     return time.perf_counter() - started
-
-
-def toml(values: Mapping[str, Any]) -> str:
-    """A table of plain values, one on a line."""
-    lines = [f"{key} = {_toml(value)}\n" for key, value in values.items() if value is not None]
-    return "".join(lines)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Mapping):
-        inner = ", ".join(f"{key} = {_toml(one)}" for key, one in value.items())
-        return f"{{ {inner} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "inf" if value > 0 else "-inf" if value < 0 else "nan"
-    return repr(value)

@@ -1,8 +1,8 @@
 """Where derivatives written out by hand are taken instead of autograd's.
 
 Autograd keeps every step between and goes back over each of them; on a processor these passes over
-memory take a third of the time of training. A compiler fuses them itself, so what is compiled, as
-on GPUs, stays as it is; so do tensors in shards, whose operators are not these.
+memory cost a good part of the time (docs/benchmarks.md). A compiler fuses them itself, so what is
+compiled, as on GPUs, stays as it is; so do tensors in shards, whose operators are not these.
 """
 
 from __future__ import annotations

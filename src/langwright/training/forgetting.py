@@ -90,9 +90,8 @@ def begin_without(
     Returns the step of `old` that first learnt from one of them, and that of the checkpoint: 0 for
     the beginning.
     """
-    new.open(
-        settings.model_dump(mode="json"), [parent.digest for parent in rebuilt.parents], free=HOW
-    )
+    values, parents = settings.model_dump(mode="json"), [one.digest for one in rebuilt.parents]
+    new.open(values, parents, free=HOW, defaults=settings.defaults())
     with new.locked():
         if "replay" not in new.state:
             with old.locked():  # so that no checkpoint is dropped meanwhile

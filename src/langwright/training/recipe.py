@@ -111,11 +111,17 @@ def _path(name: str) -> Path:
 def _copied(source: Path, target: Path, force: bool) -> Path:
     if target.is_dir():
         target /= source.name
+    require_free(target, force)
+    write_atomic(target, source.read_bytes())
+    return target
+
+
+def require_free(target: Path, force: bool) -> None:
+    """Raise `NotFound` where the folder of `target` is missing, and `BadInput` where there is a
+    file already, unless `force`."""
     if not target.parent.is_dir():
         raise NotFound(f"There is no folder {target.parent}.", remedy="Make it, or check the path.")
     if target.exists() and not force:
         raise BadInput(
             f"There is a file {target} already.", remedy="Give another path, or --force."
         )
-    write_atomic(target, source.read_bytes())
-    return target
