@@ -67,7 +67,7 @@ def read_forecast(name: str) -> dict[str, float]:
             f"'{wrong[0]}' in [{FORECAST}] of the recipe '{name}' is no number.",
             remedy="Leave that table as `langwright plan` has written it, or take it out.",
         )
-    return {key: float(value) for key, value in values.items()}
+    return dict(values)
 
 
 def recipes() -> list[str]:
