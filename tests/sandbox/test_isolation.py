@@ -47,7 +47,7 @@ PATHS = [
     "/proc",
     "/proc/1/environ",
     "/proc/self/status",
-    f"/proc/{os.getpid()}",
+    f"/proc/{os.getppid()}",
     "/proc/kcore",
     "/dev/shm/..old",
     "/dev/pts",
