@@ -69,9 +69,10 @@ def decoder(family: str = "llama", **settings: Any) -> Decoder:
     return decoder_from(shape, weights_of(shape))
 
 
-def held_as(dtype: str) -> tuple[Decoder, Decoder]:
+def held_as(dtype: str, **sizes: Any) -> tuple[Decoder, Decoder]:
     """A model whose weights are held as `dtype`, and one that has their values in float32."""
-    shape = Architecture.build({**SIZES, "hidden_size": 128, "intermediate_size": 192})
+    given = {**SIZES, "hidden_size": 128, "intermediate_size": 192, **sizes}
+    shape = Architecture.build(given)
     kept: dict[str, Tensor | Matrix] = {}
     for name, values in weights_of(shape).items():
         if dtype == "q8_0" and values.dim() == 2:
@@ -100,6 +101,12 @@ def by_torch(
         module(torch.tensor(ids)[:, None], cache.rows(slots, 1))[:, -1].float()
         for ids, slots in turns
     ]
+
+
+@torch.inference_mode()
+def read_by_torch(module: Decoder, cache: KVCache, ids: list[int]) -> Tensor:
+    """The logits after each of a prompt for slot 1."""
+    return module(torch.tensor([ids]), cache.rows([1], len(ids)))[0].float()
 
 
 @torch.inference_mode()
@@ -189,6 +196,62 @@ def test_several_tokens_of_a_slot_are_read_as_one_after_the_other(dtype: str) ->
         assert torch.equal(step([one[0]], [one[1]])[0], logits[row])
     assert cache.lengths == alone.lengths
     assert torch.equal(cache.k_LSKCD, alone.k_LSKCD)
+
+
+LONG: dict[str, Any] = {
+    "hidden_size": 128, "intermediate_size": 1120, "num_kv_heads": 3, "context_length": 320,
+}  # fmt: skip
+"""More inputs than a panel has, keys and values of 3 * 16 outputs, prompts of several reads."""
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4", "q8_0"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+def test_a_prompt_is_read_as_torch_reads_it(dtype: str, family: str) -> None:
+    """Nearer to float32 than torch's own reading, which rounds activations to bfloat16."""
+    sizes = LONG | {"family": family}
+    if family == "gpt2" or dtype == "int4":  # it has heads of its own, torch packs 32 outputs
+        sizes["num_kv_heads"] = 6 if family == "gpt2" else 2
+    module, plain = held_as(dtype, **sizes)
+    ids = [(7 * n * n + n) % 101 for n in range(300)]
+    caches = [KVCache(plain.shape, 2, 310, torch.float32) for _ in range(2)]
+    exact = read_by_torch(plain, caches[0], ids)[-5:]
+    rounded = read_by_torch(module, KVCache(plain.shape, 2, 310, torch.bfloat16), ids)[-5:]
+    step = DecodeStep(module, caches[1])
+    got = step.read(ids, 1, 5)
+    assert got.shape == (5, 101)
+    error = (got - exact).abs().max()
+    assert error < 2e-2  # the table is read in bfloat16
+    assert error < 0.5 * (rounded - exact).abs().max()
+    assert caches[1].lengths == [0, 300]
+    after = by_torch(plain, caches[0], [([4], [1])])
+    torch.testing.assert_close(step([4], [1]), after[0], atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4", "q8_0"])
+def test_reading_does_not_depend_on_where_a_prompt_is_cut_nor_on_threads(dtype: str) -> None:
+    module, _ = held_as(dtype, **LONG | ({"num_kv_heads": 2} if dtype == "int4" else {}))
+    ids, before, found = [(3 * n * n) % 101 for n in range(200)], torch.get_num_threads(), []
+    try:
+        for threads, cuts in ((3, [0, 200]), (1, [0, 1, 8, 160, 200]), (2, [0, 32, 191, 200])):
+            torch.set_num_threads(threads)
+            cache = KVCache(module.shape, 1, 210, torch.bfloat16)
+            step = DecodeStep(module, cache)
+            parts = [
+                step.read(ids[a:b], 0, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+            ]
+            found.append((torch.cat(parts), cache.k_LSKCD[:, :, :, :200].clone()))
+            assert step.read([5], 0, 0).shape == (0, 101)
+    finally:
+        torch.set_num_threads(before)
+    for logits, keys in found[1:]:
+        assert torch.equal(logits, found[0][0])
+        assert torch.equal(keys, found[0][1])
+
+
+def test_prompts_are_left_to_torch_where_weights_are_no_whole_numbers() -> None:
+    for dtype, reads in (("float32", False), ("bfloat16", False), ("int8", True), ("int4", True)):
+        module, _ = held_as(dtype)
+        assert DecodeStep(module, KVCache(module.shape, 1, 40, torch.bfloat16)).reads == reads
 
 
 def test_a_thread_that_never_comes_is_not_waited_for() -> None:

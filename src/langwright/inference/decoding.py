@@ -1,4 +1,4 @@
-"""Reading tokens behind what a cache holds: prompts by torch, decode steps by the fastest way."""
+"""Reading tokens behind what a cache holds, by torch or by compiled kernels."""
 
 from __future__ import annotations
 
@@ -54,6 +54,9 @@ class Decoding:
         self, cache: KVCache, slot: int, ids: Sequence[int], adapter: str | None, last: int
     ) -> Tensor | None:
         """Read `ids` behind what the slot holds; the logits of the `last` of them, [last, V]."""
+        if adapter is None and (compiled := self._compiled(cache)) and compiled.reads:
+            logits = compiled.read(ids, slot, last)[:, : self._num_tokens]
+            return logits if last else None
         with self._using([adapter]):
             hidden = self.module.hidden(torch.tensor([list(ids)]), cache.rows([slot], len(ids)))
         return self._logits(hidden[0, len(ids) - last :]) if last else None

@@ -1,6 +1,6 @@
-"""Compiled kernels for decoding on a CPU, one token after the other, with Numba.
+"""Compiled kernels for a CPU, with Numba: decoding, and prompts where weights are whole numbers.
 
-`why_not` says whether they can run a model; torch runs every model, and reads prompts.
+`why_not` says whether they can run a model; torch runs every model.
 """
 
 from langwright.inference.kernels.cover import why_not

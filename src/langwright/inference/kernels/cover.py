@@ -67,11 +67,11 @@ def tile_of(kind: Kind) -> int:
     return 32 if tile is None else tile
 
 
-def address(kind: Kind) -> int:
-    """Of a kind's product, compiled when it is first asked for."""
+def address(kind: Kind, *, wide: bool = False) -> int:
+    """Of a kind's product, or of that with many rows, compiled when it is first asked for."""
     from langwright.inference.kernels.products import product
 
-    return int(product(kind).address)
+    return int(product(kind, wide).address)
 
 
 def why_not(module: nn.Module, adapters: Adapters | None = None) -> str | None:

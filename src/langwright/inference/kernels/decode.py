@@ -1,4 +1,4 @@
-"""Decode steps by compiled kernels, with the weights and the cache where torch has them."""
+"""Steps by compiled kernels, with the weights and the cache where torch has them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from langwright.model.rotary import Rotary
 
 MAX_ROWS = 16
 """Of one step."""
+MAX_READ = 128
+"""Tokens of a prompt that are read in one step."""
 PROJECTIONS = (
     (table.Q, "self_attn.q_proj"),
     (table.K, "self_attn.k_proj"),
@@ -31,7 +33,8 @@ PROJECTIONS = (
 
 
 class DecodeStep:
-    """The next token's logits for some slots of a cache, one new token in each.
+    """The next token's logits for some slots of a cache, one new token in each; and prompts, where
+    the weights are whole numbers: with others torch's products of many rows are faster.
 
     The keys and values are written into the cache that torch's pass reads. The weights are read
     where the module has them; only the norms and biases are copied, to float32, when this is made.
@@ -48,7 +51,9 @@ class DecodeStep:
         self._matrix(self._ends, table.HEAD, cast(Linear, module.lm_head), "lm_head")
         self._ends[table.LAST_NORM] = self._small.norm("norm")
         widest = max(shape.hidden_size, shape.intermediate_size, shape.num_heads * shape.head_dim)
-        rows = MAX_ROWS
+        used = [column for column, part in PROJECTIONS if part != "mlp.gate_proj" or shape.gated]
+        self.reads = bool(self._layers[:, [column + table.WHOLE for column in used]].all())
+        rows = MAX_READ if self.reads else MAX_ROWS
         queries = (shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim
         self.num_threads = torch.get_num_threads()
         room = (cache.length + 8) // 8 * 8
@@ -74,13 +79,30 @@ class DecodeStep:
         self._places = self._room[at : at + sizes["places"]].view(np.int64)
         self._stride = stride
 
-    @torch.inference_mode()
     def __call__(self, ids: Sequence[int], slots: Sequence[int]) -> Tensor:
         """Append one token to each of some slots, or as many as it is named; the logits after each,
         [B, V] in float32."""
+        assert len(slots) == len(ids) <= MAX_ROWS, "a token to a slot"
+        return self._step(ids, slots, 0)
+
+    def read(self, ids: Sequence[int], slot: int, last: int) -> Tensor:
+        """Append tokens to a slot; the logits after the `last` of them, [last, V] in float32. What
+        comes out of a token does not depend on how a prompt is cut."""
+        assert self.reads, "the caller asks first"
+        silent = len(ids) - last
+        parts = []
+        for at in range(0, len(ids), MAX_READ):
+            part = ids[at : at + MAX_READ]
+            parts.append(self._step(part, slot, min(len(part), max(0, silent - at))))
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def _step(self, ids: Sequence[int], slots: Sequence[int] | int, num_silent: int) -> Tensor:
+        """`slots` of a prompt is its one."""
         module, cache = self._module, self._cache
         shape, num_rows = module.shape, len(ids)
-        assert len(slots) == num_rows <= MAX_ROWS, "a token to a slot"
+        wide = isinstance(slots, int)
+        slots = [slots] * num_rows if isinstance(slots, int) else slots
         ends, places = {slot: cache.lengths[slot] for slot in slots}, list[int]()
         for slot in slots:
             places.append(ends[slot])
@@ -92,7 +114,7 @@ class DecodeStep:
         if shape.positions == "learned":
             x = x + module.embed_positions(torch.tensor(places))
         x = x.float().contiguous()
-        logits = torch.empty(num_rows, shape.vocab_size)
+        logits = torch.empty(num_rows - num_silent, shape.vocab_size)
         for row, pair in enumerate(zip(slots, places, strict=True)):
             self._places[2 * row : 2 * row + 2] = pair
         self._counters[:] = 0
@@ -100,6 +122,8 @@ class DecodeStep:
             layers=self._layers.ctypes.data,
             ends=self._ends.ctypes.data,
             num_rows=num_rows,
+            wide=wide,
+            num_silent=num_silent,
             x=x.data_ptr(),
             stride=self._stride,
             logits=logits.data_ptr(),
@@ -169,6 +193,8 @@ class DecodeStep:
             table.HELD: held,
             table.BIAS: self._small.address(f"{name}.bias") if linear.bias is not None else 0,
             table.PRODUCT: address(kind),
+            # The head is for few rows also when a prompt is read.
+            table.WIDE: address(kind, wide=kind.whole and name != "lm_head"),
             table.WHOLE: kind.whole,
             table.TILE: tile_of(kind),
         }

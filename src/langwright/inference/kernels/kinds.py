@@ -60,6 +60,10 @@ class Work(NamedTuple):
     places: int
     """Of each row its slot and its position, [B, 2]."""
     num_rows: int
+    wide: bool
+    """Whether these are many rows, of prompts."""
+    num_silent: int
+    """Rows, the first, after which no logits are asked for."""
     x: int
     """The residual stream [B, E], float32 as all that has no name of another type."""
     floats: int

@@ -9,6 +9,7 @@ from langwright.inference.kernels.disk import kept_on_disk
 from langwright.inference.kernels.jit import cgutils, intrinsic, ir, numba, types
 from langwright.inference.kernels.kinds import Kind
 from langwright.inference.kernels.llvm import Code, Value
+from langwright.inference.kernels.panels import by_panels, layouts, steps
 from langwright.inference.kernels.tiles import (
     Tile,
     float_tile,
@@ -19,12 +20,6 @@ from langwright.inference.kernels.tiles import (
 
 _ARGS = 12
 _COLUMN = 16
-
-
-def _steps(c: Code, first: Value | int, end: Value, step: int) -> Any:
-    """A loop over first, first + step and so on, before `end`."""
-    start = c.word(first)
-    return cgutils.for_range_slice(c.b, start, end, c.word(step), start.type, inc=True)
 
 
 def _by_rows(few: Tile, many: Tile, rest: Tile) -> Any:
@@ -42,13 +37,13 @@ def _by_rows(few: Tile, many: Tile, rest: Tile) -> Any:
         whole = c.b.and_(c.b.sub(last, first), c.word(-4))
         whole = c.add(first, whole)
         fours = c.b.and_(num_x, c.word(-4))
-        with _steps(c, first, whole, 4) as (row, _):
-            with _steps(c, 0, fours, 4) as (n, _):
+        with steps(c, first, whole, 4) as (row, _):
+            with steps(c, 0, fours, 4) as (n, _):
                 tile(many, row, n)
                 tile(many, c.add(row, 2), n)
-            with _steps(c, fours, num_x, 1) as (n, _):
+            with steps(c, fours, num_x, 1) as (n, _):
                 tile(few, row, n)
-        with _steps(c, whole, last, 1) as (row, _), _steps(c, 0, num_x, 1) as (n, _):
+        with steps(c, whole, last, 1) as (row, _), steps(c, 0, num_x, 1) as (n, _):
             tile(rest, row, n)
 
     return write
@@ -68,10 +63,10 @@ def _by_columns(few: Tile, many: Tile) -> Any:
 
         twos = c.b.and_(num_x, c.word(-2))
         whole = cgutils.for_range_slice(c.b, first, last, c.mul(half, 2), first.type, inc=True)
-        with whole as (start, _), _steps(c, start, c.add(start, half), _COLUMN) as (row, _):
-            with _steps(c, 0, twos, 2) as (n, _):
+        with whole as (start, _), steps(c, start, c.add(start, half), _COLUMN) as (row, _):
+            with steps(c, 0, twos, 2) as (n, _):
                 tile(many, row, n)
-            with _steps(c, twos, num_x, 1) as (n, _):
+            with steps(c, twos, num_x, 1) as (n, _):
                 tile(few, row, n)
 
     return write
@@ -97,6 +92,9 @@ _bfloat16 = _intrinsic(_by_rows(*(float_tile(r, n, True) for r, n in ((4, 1), (2
 _rows8 = _intrinsic(_by_rows(*(row_tile(r, n) for r, n in ((4, 1), (2, 4), (1, 1)))))
 _groups8 = _intrinsic(_by_rows(*(group_tile(r, n) for r, n in ((4, 1), (2, 4), (1, 1)))))
 _nibbles4 = _intrinsic(_by_columns(nibble_tile(1), nibble_tile(2)))
+_wide_rows8, _wide_groups8, _wide_nibbles4 = (
+    _intrinsic(by_panels(one)) for one in layouts(row_tile(1, 1), group_tile(1, 1))
+)
 
 
 # Functions of a module, for Numba keeps no other on disk. A to L are weights, scales, held rows,
@@ -123,12 +121,26 @@ def nibbles4(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def
     _nibbles4(a, b, c, d, e, f, g, h, i, j, k, l)
 
 
+def wide_rows8(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    _wide_rows8(a, b, c, d, e, f, g, h, i, j, k, l)
+
+
+def wide_groups8(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    _wide_groups8(a, b, c, d, e, f, g, h, i, j, k, l)
+
+
+def wide_nibbles4(a, b, c, d, e, f, g, h, i, j, k, l):  # type: ignore[no-untyped-def]  # noqa: E741
+    _wide_nibbles4(a, b, c, d, e, f, g, h, i, j, k, l)
+
+
 @cache
-def product(kind: Kind) -> Any:
-    """The compiled product of a kind; its `address` is what a step calls."""
+def product(kind: Kind, wide: bool = False) -> Any:
+    """The compiled product of a kind, or the `wide` one for many rows, which whole numbers have;
+    its `address` is what a step calls."""
     with kept_on_disk():
         signature = types.void(*[types.int64] * _ARGS)
-        return numba.cfunc(signature, cache=True)(globals()[kind.value])
+        name = f"wide_{kind.value}" if wide else kind.value
+        return numba.cfunc(signature, cache=True)(globals()[name])
 
 
 @intrinsic

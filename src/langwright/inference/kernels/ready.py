@@ -22,10 +22,12 @@ def prepare(module: Decoder) -> None:
     has left it. Other threads go on meanwhile, but slower: much of it holds the interpreter."""
     from langwright.inference.kernels.compiled import compile_step
 
-    nowhere = Work._make([0] * len(Work._fields))._replace(brief=False)
+    nowhere = Work._make([0] * len(Work._fields))._replace(brief=False, wide=False)
     compile_step(shape_of(module), nowhere)
     for kind in _kinds(module):
         address(kind)
+        if kind.whole:
+            address(kind, wide=True)
         _READY.add(kind)
 
 

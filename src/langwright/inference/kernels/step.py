@@ -1,4 +1,4 @@
-"""One decode step of a decoder, from the embedded tokens to the logits, in one compiled function.
+"""One step of a decoder, from the embedded tokens to the logits, in one compiled function.
 
 All threads run it at the same time. It is a row of phases; each is cut in pieces that whoever comes
 first takes, and none is begun before all pieces of the one before are finished. So one thread alone
@@ -42,6 +42,7 @@ from langwright.inference.kernels.table import (
     UP,
     WEIGHTS,
     WHOLE,
+    WIDE,
     K,
     Q,
     V,
@@ -64,17 +65,18 @@ def pieces(num_out: int, size: int) -> int:
 
 @part
 def multiply(
-    matrix: int, num_in: int, first: int, last: int, work: Any, out: int, out_stride: int
+    matrix: int, num_in: int, first: int, last: int, work: Any, skip: int, out: int, out_stride: int
 ) -> None:
-    """Outputs `first` to `last` of all rows: x w^T + bias; `matrix` is its place in the table."""
-    at = words(matrix)
-    x = work.wholes if at[WHOLE] else work.floats
+    """Outputs `first` to `last` of all rows but the first `skip`: x w^T + bias; `matrix` is its
+    place in the table."""
+    at, num_rows = words(matrix), work.num_rows - skip
+    x = (work.wholes if at[WHOLE] else work.floats) + skip * work.stride
     multiplied_at(
-        at[PRODUCT], at[WEIGHTS], at[SCALES], at[HELD], at[TILE] // 2, num_in, first, last,
-        x, work.stride, work.num_rows, out, out_stride,
+        at[WIDE] if work.wide else at[PRODUCT], at[WEIGHTS], at[SCALES], at[HELD], at[TILE] // 2, num_in, first, last,
+        x, work.stride, num_rows, out, out_stride,
     )  # fmt: skip
     if at[BIAS]:
-        for b in range(work.num_rows):
+        for b in range(num_rows):
             added(out + b * out_stride + 4 * first, at[BIAS] + 4 * first, last - first)
 
 
@@ -117,7 +119,7 @@ def add_product(shape: Any, work: Any, matrix: int, num_in: int, norm: int, phas
         if c >= count:
             break
         first, last = c * size, min((c + 1) * size, shape.width)
-        multiply(matrix, num_in, first, last, work, work.added, stride)
+        multiply(matrix, num_in, first, last, work, 0, work.added, stride)
         if not norm:
             for b in range(work.num_rows):
                 at = b * stride + 4 * first
@@ -156,7 +158,7 @@ def qkv_product(shape: Any, work: Any, table: int, phase: int) -> int:
         elif c >= of_q:
             matrix, number, rows, out = K, c - of_q, keys, out + 4 * queries
         first, last = number * size, min((number + 1) * size, rows)
-        multiply(table + 8 * matrix, shape.width, first, last, work, out, stride)
+        multiply(table + 8 * matrix, shape.width, first, last, work, 0, out, stride)
         finish(work.counters, phase)
     wait(work.counters, phase, count)
     return phase + 1
@@ -172,9 +174,9 @@ def gated_product(shape: Any, work: Any, table: int, phase: int) -> int:
         if c >= count:
             break
         first, last = c * size, min((c + 1) * size, shape.inner)
-        multiply(table + 8 * UP, shape.width, first, last, work, work.up, stride)
+        multiply(table + 8 * UP, shape.width, first, last, work, 0, work.up, stride)
         if shape.gated:
-            multiply(table + 8 * GATE, shape.width, first, last, work, work.gate, stride)
+            multiply(table + 8 * GATE, shape.width, first, last, work, 0, work.gate, stride)
         for b in range(work.num_rows):
             at = b * stride + 4 * first
             if shape.gated:
@@ -236,15 +238,17 @@ def run(shape: Any, work: Any, thread: int) -> None:
     end, phase = words(work.ends), PHASES * shape.num_layers
     phase = norm_rows(shape, work, end[LAST_NORM], end[HEAD + WHOLE], phase)
     size = piece(shape.vocab, work.num_threads, end[HEAD + TILE])
-    count, stride = pieces(shape.vocab, size), 4 * shape.vocab
+    num_rows, stride = work.num_rows - work.num_silent, 4 * shape.vocab
+    count = pieces(shape.vocab, size) if num_rows else 0
     while True:
         c = claim(work.counters, phase)
         if c >= count:
             break
         first, last = c * size, min((c + 1) * size, shape.vocab)
-        multiply(work.ends + 8 * HEAD, shape.width, first, last, work, work.logits, stride)
+        head = work.ends + 8 * HEAD
+        multiply(head, shape.width, first, last, work, work.num_silent, work.logits, stride)
         if shape.softcap:
-            for b in range(work.num_rows):
+            for b in range(num_rows):
                 capped(work.logits + b * stride + 4 * first, shape.softcap, last - first)
         finish(work.counters, phase)
     wait(work.counters, phase, count)

@@ -1,11 +1,12 @@
 """Where the numbers of a layer's row in the table lie.
 
-A matrix takes seven: the addresses of its weights and scales, the rows that it holds, the address
-of its bias or 0, that of its product, whether it takes whole numbers, and its outputs to a tile.
+A matrix takes eight: the addresses of its weights and scales, the rows that it holds, the address
+of its bias or 0, those of its products with few rows and with many, whether they take whole numbers,
+and its outputs to a tile.
 """
 
-WEIGHTS, SCALES, HELD, BIAS, PRODUCT, WHOLE, TILE = range(7)
-Q, K, V, OUT, GATE, UP, DOWN = range(0, 49, 7)
+WEIGHTS, SCALES, HELD, BIAS, PRODUCT, WIDE, WHOLE, TILE = range(8)
+Q, K, V, OUT, GATE, UP, DOWN = range(0, 56, 8)
 (
     INPUT_NORM,
     POST_ATTENTION,
@@ -17,13 +18,13 @@ Q, K, V, OUT, GATE, UP, DOWN = range(0, 49, 7)
     VALUES,
     TURNS,
     WINDOW,
-) = range(49, 59)
+) = range(56, 66)
 """Addresses, 0 for what there is none of; the window in positions, 0 for none."""
-COLUMNS = 59
+COLUMNS = 66
 
-HEAD, LAST_NORM = 0, 7
+HEAD, LAST_NORM = 0, 8
 """Of what follows the layers."""
-END_COLUMNS = 8
+END_COLUMNS = 9
 
 PHASES, END_PHASES = 12, 2
 """Phases of a layer, at most, and of what follows the layers."""
