@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -236,9 +237,7 @@ def test_reading_does_not_depend_on_where_a_prompt_is_cut_nor_on_threads(dtype: 
             torch.set_num_threads(threads)
             cache = KVCache(module.shape, 1, 210, torch.bfloat16)
             step = DecodeStep(module, cache)
-            parts = [
-                step.read(ids[a:b], 0, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-            ]
+            parts = [step.read(ids[a:b], 0, b - a) for a, b in pairwise(cuts)]
             found.append((torch.cat(parts), cache.k_LSKCD[:, :, :, :200].clone()))
             assert step.read([5], 0, 0).shape == (0, 101)
     finally:

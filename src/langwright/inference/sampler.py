@@ -15,47 +15,64 @@ from langwright.backend import Filter, Sampling
 _OUT = float("-inf")
 _BLOCK = 256
 
+Floats = npt.NDArray[np.float32]
+
 
 def filter_logits(logits_V: Tensor, sampling: Sampling) -> Tensor:
     """Logits after the filters in `sampling.order`; what is filtered out becomes -inf.
 
     Temperature must be above 0. Each filter equals transformers' warper of its name.
     """
-    logits = logits_V.float()
+    # Whole vocabularies are numpy's: torch would wake its other threads for them, which then go on
+    # waiting for more on the cores that the next decode step needs.
+    logits = logits_V.float().numpy()
     for name in sampling.order:
         logits = _filtered(logits, name, sampling)
-    return logits
+    return torch.from_numpy(logits)
 
 
-def _filtered(logits: Tensor, name: Filter, sampling: Sampling) -> Tensor:
+def _filtered(logits: Floats, name: Filter, sampling: Sampling) -> Floats:
     if name == "temperature":
         # Smaller temperatures would make every logit infinite, or divide 0 by 0.
-        return logits / max(sampling.temperature, 1e-30)
+        with np.errstate(over="ignore"):
+            return logits / np.float32(max(sampling.temperature, 1e-30))
     if name == "top_k":
-        if not 0 < sampling.top_k < logits.numel():
+        if not 0 < sampling.top_k < len(logits):
             return logits
-        smallest = logits.topk(sampling.top_k).values[-1]
-        return logits.masked_fill(logits < smallest, _OUT)
+        smallest = torch.from_numpy(logits).topk(sampling.top_k).values[-1].numpy()
+        return _without(logits, logits < smallest)
     if name == "min_p":
         if sampling.min_p == 0.0:
             return logits
-        probabilities = logits.softmax(-1)
-        return logits.masked_fill(probabilities < sampling.min_p * probabilities.max(), _OUT)
+        weights = np.exp(logits - logits.max())
+        return _without(logits, weights < np.float32(sampling.min_p))
     return logits if sampling.top_p >= 1.0 else _top_p(logits, sampling.top_p)
 
 
-def _top_p(logits: Tensor, top_p: float) -> Tensor:
+def _without(logits: Floats, out: npt.NDArray[np.bool_]) -> Floats:
+    return np.where(out, np.float32(_OUT), logits)
+
+
+def _top_p(logits: Floats, top_p: float) -> Floats:
     """A token stays while the mass before it is below `top_p`; the likeliest always stays."""
-    total = logits.logsumexp(-1)
+    most = logits.max()
+    total = most + np.log(np.exp(logits - most).sum())
     # A whole vocabulary takes long to sort, and the mass is nearly always at its top.
-    for count in (256, 4096, logits.numel()):
-        values, indices = logits.topk(min(count, logits.numel()))
-        probabilities = (values - total).exp()
+    for count in (256, 4096, len(logits)):
+        values, indices = torch.from_numpy(logits).topk(min(count, len(logits)))
+        probabilities = (values - float(total)).exp()
         through = probabilities.cumsum(-1)
-        if count >= logits.numel() or float(through[-1]) >= top_p:
+        if count >= len(logits) or float(through[-1]) >= top_p:
             break
     kept = max(1, int((through - probabilities < top_p).sum()))
-    return torch.full_like(logits, _OUT).scatter(0, indices[:kept], values[:kept])
+    found = np.full_like(logits, _OUT)
+    found[indices[:kept].numpy()] = values[:kept].numpy()
+    return found
+
+
+def _softmax(logits: Floats) -> Floats:
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
 
 
 class Sampler:
@@ -88,23 +105,22 @@ class Sampler:
     def adjusted(self, logits_V: Tensor) -> Tensor:
         """Logits with bias and penalties; the same tensor where there are none."""
         asked = self.sampling
+        repeated = asked.repetition_penalty != 1.0
+        counted = bool(self._counts) and bool(asked.frequency_penalty or asked.presence_penalty)
+        if not (asked.logit_bias or repeated or counted):
+            return logits_V
+        logits = logits_V.float().numpy().copy()
         if asked.logit_bias:
-            ids = torch.tensor(list(asked.logit_bias))
-            bias = torch.tensor(list(asked.logit_bias.values()), dtype=logits_V.dtype)
-            logits_V = logits_V.index_add(0, ids, bias)
-        if asked.repetition_penalty != 1.0:
-            ids = torch.tensor(list(self._repeated | dict.fromkeys(self._counts)))
-            values = logits_V[ids]
-            penalised = torch.where(
-                values < 0, values * asked.repetition_penalty, values / asked.repetition_penalty
-            )
-            logits_V = logits_V.index_copy(0, ids, penalised)
-        if self._counts and (asked.frequency_penalty or asked.presence_penalty):
-            ids = torch.tensor(list(self._counts))
-            counts = torch.tensor(list(self._counts.values()), dtype=logits_V.dtype)
-            penalty = counts * asked.frequency_penalty + asked.presence_penalty
-            logits_V = logits_V.index_add(0, ids, -penalty)
-        return logits_V
+            bias = np.array(list(asked.logit_bias.values()), np.float32)
+            logits[list(asked.logit_bias)] += bias
+        if repeated:
+            ids = list(self._repeated | dict.fromkeys(self._counts))
+            values, penalty = logits[ids], asked.repetition_penalty
+            logits[ids] = np.where(values < 0, values * penalty, values / penalty)
+        if counted:
+            counts = np.array(list(self._counts.values()), np.float32)
+            logits[list(self._counts)] -= counts * asked.frequency_penalty + asked.presence_penalty
+        return torch.from_numpy(logits)
 
     def distribution(self, logits_V: Tensor) -> Tensor:
         """The log-probabilities that a token is drawn by, of logits that are `adjusted`, [V]."""
@@ -118,12 +134,12 @@ class Sampler:
         """A token by logits that are `adjusted`."""
         if self.greedy:
             return int(logits_V.numpy().argmax())  # a hundred times as fast as torch's
-        weights_V = filter_logits(logits_V, self.sampling).softmax(-1).numpy()
+        weights_V = _softmax(filter_logits(logits_V, self.sampling).numpy())
         at = float(torch.rand(1, generator=self._generator, dtype=torch.float64))
         return _place(weights_V, at)
 
 
-def _place(weights_V: npt.NDArray[np.float32], share: float) -> int:
+def _place(weights_V: Floats, share: float) -> int:
     """Where the running sum of the weights passes `share` (below 1) of the whole: one random number
     and two short searches cost less than a random number for every token."""
     blocks = np.add.reduceat(weights_V, np.arange(0, len(weights_V), _BLOCK), dtype=np.float64)

@@ -174,9 +174,7 @@ def by_panels(layout: Layout) -> Callable[..., None]:
                     with steps(c, begin, end, num_rows) as (n, _):
                         rows = [c.add(n, r) for r in range(num_rows)]
                         xs = [c.add(x, c.mul(row, x_stride)) for row in rows]
-                        ys = [
-                            c.add(out, c.mul(row, out_stride), c.mul(outputs, 4)) for row in rows
-                        ]
+                        ys = [c.add(out, c.mul(row, out_stride), c.mul(outputs, 4)) for row in rows]
                         _add(c, layout, source, place, outputs, start, size, xs, ys)
 
         def outputs(row: Value) -> None:

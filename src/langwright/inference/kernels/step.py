@@ -72,8 +72,8 @@ def multiply(
     at, num_rows = words(matrix), work.num_rows - skip
     x = (work.wholes if at[WHOLE] else work.floats) + skip * work.stride
     multiplied_at(
-        at[WIDE] if work.wide else at[PRODUCT], at[WEIGHTS], at[SCALES], at[HELD], at[TILE] // 2, num_in, first, last,
-        x, work.stride, num_rows, out, out_stride,
+        at[WIDE] if work.wide else at[PRODUCT], at[WEIGHTS], at[SCALES], at[HELD], at[TILE] // 2,
+        num_in, first, last, x, work.stride, num_rows, out, out_stride,
     )  # fmt: skip
     if at[BIAS]:
         for b in range(num_rows):

@@ -1,8 +1,8 @@
 """Where the numbers of a layer's row in the table lie.
 
 A matrix takes eight: the addresses of its weights and scales, the rows that it holds, the address
-of its bias or 0, those of its products with few rows and with many, whether they take whole numbers,
-and its outputs to a tile.
+of its bias or 0, those of its products with few rows and with many, whether they take whole
+numbers, and its outputs to a tile.
 """
 
 WEIGHTS, SCALES, HELD, BIAS, PRODUCT, WIDE, WHOLE, TILE = range(8)
