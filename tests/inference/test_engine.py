@@ -201,7 +201,8 @@ def test_an_abort_that_came_too_late_ends_no_later_request(make_model: Make) -> 
     for event in model.generate([Request(token_ids=[1], max_tokens=2, id="same")]):
         if event.finish_reason:
             model.abort("same")
-    assert answer(model, token_ids=[1], max_tokens=2, id="same")[2].finish_reason == "length"
+    again = answer(model, token_ids=[1], max_tokens=2, min_tokens=2, id="same")
+    assert again[2].finish_reason == "length"
 
 
 def test_two_requests_with_one_id_are_refused(make_model: Make) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from langwright.backend import Event, FinishReason, Request, TokenLogprob, Usage
 from langwright.inference.constraint import Matcher
 from langwright.inference.reader import Reader
-from langwright.inference.sampler import Sampler
+from langwright.inference.sampler import Sampler, without
 from langwright.inference.stream import TextStream
 
 Inbox = deque[Event]
@@ -71,8 +71,7 @@ class Answer:
         """Draw the next token by the model's logits and say what came of it."""
         adjusted = self.sampler.adjusted(logits_V)
         if self.count < self.request.min_tokens:
-            adjusted = adjusted.clone()
-            adjusted[sorted(self.end_ids)] = float("-inf")
+            adjusted = without(adjusted, self.end_ids)
         if self.matcher is not None:
             adjusted = self.matcher.masked(adjusted)
         token = self.sampler.draw(adjusted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -40,16 +40,23 @@ def _filtered(logits: Floats, name: Filter, sampling: Sampling) -> Floats:
         if not 0 < sampling.top_k < len(logits):
             return logits
         smallest = torch.from_numpy(logits).topk(sampling.top_k).values[-1].numpy()
-        return _without(logits, logits < smallest)
+        return _masked(logits, logits < smallest)
     if name == "min_p":
         if sampling.min_p == 0.0:
             return logits
         weights = np.exp(logits - logits.max())
-        return _without(logits, weights < np.float32(sampling.min_p))
+        return _masked(logits, weights < np.float32(sampling.min_p))
     return logits if sampling.top_p >= 1.0 else _top_p(logits, sampling.top_p)
 
 
-def _without(logits: Floats, out: npt.NDArray[np.bool_]) -> Floats:
+def without(logits_V: Tensor, ids: Iterable[int]) -> Tensor:
+    """Logits by which some tokens are not drawn."""
+    logits = logits_V.float().numpy().copy()
+    logits[sorted(ids)] = _OUT
+    return torch.from_numpy(logits)
+
+
+def _masked(logits: Floats, out: npt.NDArray[np.bool_]) -> Floats:
     return np.where(out, np.float32(_OUT), logits)
 
 
