@@ -27,8 +27,11 @@ def _found() -> tuple[Any, ...]:
 numba, ir, njit, types, cgutils, intrinsic = _found()
 INSTALLED = not isinstance(numba, _Absent)
 
-# Called by other kernels only: what Python would call them by need not be compiled.
-_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Called by other kernels only: what Python would call them by need not be compiled. Python's error
+# at a division by zero would be a branch in every loop, which then makes no vectors.
+_INNER: dict[str, Any] = {
+    "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy",
+}  # fmt: skip
 part = njit(**_INNER)
 """A function that only other compiled ones call."""
 fused = njit(fastmath={"contract"}, **_INNER)

@@ -40,8 +40,6 @@ _INPUTS = 512
 _PAIR = 2 * OUTPUTS * 2
 """Bytes of two inputs of a panel."""
 _PANEL = _INPUTS // 2 * _PAIR
-_STRIDE = 4
-"""Pairs of inputs to a turn of the innermost loop."""
 
 
 def steps(c: Code, first: Value | int, end: Value | int, step: int) -> Any:
@@ -227,20 +225,18 @@ def _add(
 
         def pairs(turn: Value, sums: list[Value]) -> list[Value]:
             sums = list(sums)
-            for i in range(_STRIDE):
-                at = c.add(c.mul(turn, _STRIDE), i)
-                place = c.add(begin, c.mul(at, _PAIR))
-                w = [c.at(c.add(place, 32 * vector), SHORTS) for vector in range(2)]
-                for r, row in enumerate(xs):
-                    both = c.at(c.add(row, inputs, c.mul(at, 4)), I32)
-                    v = c.b.bitcast(c.splat(both, LANES), SHORTS)
-                    for vector in range(2):
-                        j = 2 * r + vector
-                        sums[j] = c.b.add(sums[j], c.pairs(w[vector], v))
+            place = c.add(begin, c.mul(turn, _PAIR))
+            w = [c.at(c.add(place, 32 * vector), SHORTS) for vector in range(2)]
+            for r, row in enumerate(xs):
+                both = c.at(c.add(row, inputs, c.mul(turn, 4)), I32)
+                v = c.b.bitcast(c.splat(both, LANES), SHORTS)
+                for vector in range(2):
+                    j = 2 * r + vector
+                    sums[j] = c.b.add(sums[j], c.pairs(w[vector], v))
             return sums
 
         zeros = [c.constant(INTS, 0)] * (2 * len(xs))
-        sums = c.loop(c.b.udiv(unit, I64(2 * _STRIDE)), zeros, pairs)
+        sums = c.loop(c.b.udiv(unit, I64(2)), zeros, pairs)
         begun = c.b.icmp_signed(">", c.add(start, within), I64(0))
         for vector in range(2):
             at = c.add(outputs, vector * LANES)
