@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,27 @@ def test_the_launcher_told_to_end_has_all_of_them_save(
     assert (launcher.returncode, json.loads(out)["error"]["type"]) == (130, "interrupted")
     assert 7 <= last_step(run) == saved_step(run) < 400
     assert run.status == "stopped"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_a_launcher_that_is_killed_outright_leaves_none_behind(
+    start: Start, command: list[str], store: Store
+) -> None:
+    """The ranks save and leave, and the same command goes on."""
+    command = ["launch", "--nproc", "2", *command, "steps=60"]
+    expected = result(start(*command, "--name", "whole"))["weights_sha256"]
+    launcher, run = start(*command, "--name", "run"), store.run("run")
+    assert wait_for(launcher, lambda: last_step(run) >= 7)
+    pids = ranks_of(launcher).values()
+    launcher.kill()
+    launcher.communicate()
+    end = time.monotonic() + PATIENCE_S
+    while not all(gone(pid) for pid in pids):
+        assert time.monotonic() < end, "they train on"
+        time.sleep(0.01)
+    assert 7 <= last_step(run) == saved_step(run) < 60
+    assert result(start(*command, "--name", "run"))["weights_sha256"] == expected
 
 
 @pytest.mark.slow

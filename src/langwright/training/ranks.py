@@ -6,7 +6,10 @@ Alone, a process is a rank of one, and nothing here costs anything.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ B = TypeVar("B")
 
 PATIENCE = timedelta(minutes=30)
 """How long ranks wait for each other, as where the first builds the tokenizer for all."""
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that comes when the parent ends."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ def join(settings: LoopSettings) -> Ranks:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not dist.is_initialized():
+        _end_with_parent()
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=PATIENCE)
     groups, left = divmod(size, settings.tensor_parallel)
@@ -145,3 +151,10 @@ def join(settings: LoopSettings) -> Ranks:
         mesh_dim_names=("replicate", "shard", "tensor"),
     )
     return Ranks(dist.get_rank(), size, mesh, dist.new_group(backend="gloo", timeout=PATIENCE))
+
+
+def _end_with_parent() -> None:
+    """On Linux a launcher that is killed outright has its ranks save and leave, as by SIGTERM; else
+    they would train on, and hold the run that a new launcher wants."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
