@@ -83,6 +83,19 @@ def test_help_imports_nothing_heavy() -> None:
     assert imported_by("import rich") == {"rich"}
 
 
+def test_a_model_is_answered_by_without_the_compiler_of_torch() -> None:
+    """It takes a second and more to be imported, and nothing is compiled."""
+    rooms = "import sys, langwright.inference, langwright.providers"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{rooms}; print('torch._dynamo' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert done.stdout == "False\n"
+
+
 def test_help_takes_less_than_a_third_of_a_second_of_work(langwright: Run) -> None:
     def work() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -120,7 +120,6 @@ def _attend_at_once(
     return mixed.unflatten(0, (q_BHTD.shape[0], -1)).transpose(1, 2)
 
 
-@torch.compiler.disable
 def attend_apart(
     q_BHTD: Tensor,
     k_BHTD: Tensor,
@@ -152,6 +151,18 @@ def attend_apart(
         one = attend_causally(q, k, v, scale, window)
         mixed.append(one.transpose(1, 2).flatten(0, 1))
     return torch.cat(mixed).to(kept).unflatten(0, (q_BHTD.shape[0], -1)).transpose(1, 2)
+
+
+_apart = attend_apart
+
+
+def leave_apart_uncompiled() -> None:
+    """To be called before an `Attention` is compiled: documents apart are no part of its graph,
+    which would be another one for all their lengths. (As a decorator it would have every program
+    wait a second and more for torch's compiler to be imported.)"""
+    global _apart
+    if _apart is attend_apart:
+        _apart = torch.compiler.disable(attend_apart)
 
 
 class Attention(nn.Module):
@@ -193,7 +204,7 @@ class Attention(nn.Module):
             k = torch.repeat_interleave(k, self.groups, dim=1)
             v = torch.repeat_interleave(v, self.groups, dim=1)
         if documents is not None:
-            mixed = attend_apart(q, k, v, documents, self.scale, self.window)
+            mixed = _apart(q, k, v, documents, self.scale, self.window)
         elif cache is None:
             mixed = attend_causally(q, k, v, self.scale, self.window)
         else:

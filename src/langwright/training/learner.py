@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from langwright.model.attention import leave_apart_uncompiled
 from langwright.training.float8 import use_float8
 from langwright.training.optimizer import Optimizers
 from langwright.training.parts import whole
@@ -53,6 +54,8 @@ class Learner(Generic[M]):
         self.module = module.to(self.device).train()
         if settings.precision == "float8":
             use_float8(module, self.device, settings.tensor_parallel)
+        if settings.compile:
+            leave_apart_uncompiled()
         for block in getattr(module, "layers", ()):
             # The block's own forward, for its parameters to keep their names, which a wrapper's
             # would not. The compiler does not look into `checkpoint`, which therefore goes around.
