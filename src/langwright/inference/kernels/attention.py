@@ -6,7 +6,15 @@ from typing import Any
 
 from langwright.inference.kernels.jit import part, within
 from langwright.inference.kernels.machine import words
-from langwright.inference.kernels.rows import copied, narrowed, rms_normed, rotated, scaled, softmax
+from langwright.inference.kernels.rows import (
+    copied,
+    narrowed,
+    rms_normed,
+    rotated,
+    scaled,
+    softmax,
+    widened,
+)
 from langwright.inference.kernels.table import K_NORM, KEYS, Q_NORM, TURNS, VALUES, WINDOW
 from langwright.inference.kernels.vectors import mix_tile, score_tile
 
@@ -72,6 +80,17 @@ def keep(shape: Any, work: Any, table: int, b: int, head: int) -> None:
 
 
 @within
+def widen(shape: Any, work: Any, table: int, head: int, first: int, last: int) -> None:
+    """Put some keys and values of one kv head of a prompt's slot where its rows read them."""
+    at, dim = words(table), shape.head_dim
+    start = (words(work.places)[0] * shape.kv_heads + head) * work.length + first
+    place = head * work.length + first
+    count = (last - first) * dim
+    widened(at[KEYS] + 2 * start * dim, work.keys + 4 * place * dim, count)
+    widened(at[VALUES] + 2 * start * dim, work.values + 4 * place * dim, count)
+
+
+@within
 def attend(shape: Any, work: Any, table: int, b: int, head: int, thread: int) -> None:
     """What the queries of one kv head of a row see, when all keys and values are kept."""
     at, dim = words(table), shape.head_dim
@@ -79,9 +98,12 @@ def attend(shape: Any, work: Any, table: int, b: int, head: int, thread: int) ->
     slot, place = words(work.places)[2 * b], words(work.places)[2 * b + 1]
     row = work.qkv + 4 * b * (shape.heads + 2 * shape.kv_heads) * dim
     query = row + 4 * head * group * dim
-    size = 2 if work.brief else 4
-    start = (slot * shape.kv_heads + head) * work.length * dim * size
-    keys, values = at[KEYS] + start, at[VALUES] + start
+    wide = work.wide and work.brief
+    brief = work.brief and not wide
+    size = 2 if brief else 4
+    start = ((0 if wide else slot) * shape.kv_heads + head) * work.length * dim * size
+    keys = (work.keys if wide else at[KEYS]) + start
+    values = (work.values if wide else at[VALUES]) + start
     first = max(0, place + 1 - at[WINDOW]) if at[WINDOW] else 0
     count = place + 1 - first
     room = (work.length + 8) // 8 * 8
@@ -93,8 +115,8 @@ def attend(shape: Any, work: Any, table: int, b: int, head: int, thread: int) ->
         if at[TURNS]:
             rotated(q, at[TURNS] + 4 * place * dim, dim)
         scaled(q, shape.attention_scale, dim)
-        look(work.brief, q, keys + first * dim * size, count, dim, scores)
+        look(brief, q, keys + first * dim * size, count, dim, scores)
         total = softmax(scores, count)
         out = work.floats + b * work.stride + 4 * (head * group + g) * dim
-        mix(work.brief, scores, values + first * dim * size, count, dim, out)
+        mix(brief, scores, values + first * dim * size, count, dim, out)
         scaled(out, 1.0 / total, dim)

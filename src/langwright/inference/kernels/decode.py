@@ -65,6 +65,8 @@ class DecodeStep:
             "gate": 4 * rows * shape.intermediate_size,
             "up": 4 * rows * shape.intermediate_size,
             "added": 4 * rows * shape.hidden_size,
+            "keys": self._wide_bytes(),
+            "values": self._wide_bytes(),
             "scores": 4 * self.num_threads * room,
             "counters": 64 * (table.PHASES * shape.num_layers + table.END_PHASES),
             "places": 16 * rows,
@@ -136,6 +138,14 @@ class DecodeStep:
         for slot, end in ends.items():
             cache.lengths[slot] = end
         return logits
+
+    def _wide_bytes(self) -> int:
+        """Of the keys of one slot as float32, where the kernels read prompts from bfloat16; memory
+        that is never written takes none."""
+        shape, cache = self._module.shape, self._cache
+        if not self.reads or cache.k_LSKCD.dtype != torch.bfloat16:
+            return 0
+        return 4 * shape.num_kv_heads * cache.length * shape.head_dim
 
     def _layer_table(self) -> Any:
         module, cache, shape = self._module, self._cache, self._module.shape

@@ -81,6 +81,10 @@ class Work(NamedTuple):
     """Of each thread, [group of heads, C]."""
     length: int
     """C"""
+    keys: int
+    """Where `wide` and `brief`: room for those of the one slot as float32, [K, C, D]; all rows read
+    them."""
+    values: int
     brief: bool
     """Whether the cache is in bfloat16."""
     num_threads: int

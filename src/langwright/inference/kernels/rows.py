@@ -124,6 +124,14 @@ def narrowed(x: int, out: int, count: int) -> None:
 
 
 @part
+def widened(x: int, out: int, count: int) -> None:
+    """From bfloat16."""
+    v, y = halves(x), floats(out)
+    for i in range(count):
+        y[i] = from_bits(np.int32(v[i]) << 16)
+
+
+@part
 def copied(x: int, out: int, count: int) -> None:
     v, y = floats(x), floats(out)
     for i in range(count):

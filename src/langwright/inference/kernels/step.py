@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from langwright.inference.kernels.attention import attend, keep
+from langwright.inference.kernels.attention import attend, keep, widen
 from langwright.inference.kernels.jit import part, within
 from langwright.inference.kernels.machine import claim, finish, wait, words
 from langwright.inference.kernels.products import multiplied_at
@@ -48,6 +48,8 @@ from langwright.inference.kernels.table import (
     V,
 )
 
+_POSITIONS = 256
+"""Of which one piece makes the keys and values float32."""
 _PIECES = 8
 """Pieces that a thread gets of a large phase: enough that none waits long for the last."""
 
@@ -201,6 +203,23 @@ def gated_product(shape: Any, work: Any, table: int, phase: int) -> int:
 
 
 @within
+def widen_slot(shape: Any, work: Any, table: int, phase: int) -> int:
+    """Make the keys and values of a prompt's slot float32, once for all rows."""
+    seen = words(work.places)[2 * work.num_rows - 1] + 1
+    of_head = pieces(seen, _POSITIONS)
+    count = shape.kv_heads * of_head
+    while True:
+        c = claim(work.counters, phase)
+        if c >= count:
+            break
+        first = c % of_head * _POSITIONS
+        widen(shape, work, table, c // of_head, first, min(first + _POSITIONS, seen))
+        finish(work.counters, phase)
+    wait(work.counters, phase, count)
+    return phase + 1
+
+
+@within
 def run(shape: Any, work: Any, thread: int) -> None:
     """The step."""
     for layer in range(shape.num_layers):
@@ -220,6 +239,8 @@ def run(shape: Any, work: Any, thread: int) -> None:
             finish(work.counters, phase)
         wait(work.counters, phase, count)
         phase += 1
+        if work.wide and work.brief:
+            phase = widen_slot(shape, work, table, phase)
         while True:
             c = claim(work.counters, phase)
             if c >= count:

@@ -26,5 +26,5 @@ HEAD, LAST_NORM = 0, 8
 """Of what follows the layers."""
 END_COLUMNS = 9
 
-PHASES, END_PHASES = 12, 2
+PHASES, END_PHASES = 13, 2
 """Phases of a layer, at most, and of what follows the layers."""
