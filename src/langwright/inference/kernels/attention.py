@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from langwright.inference.kernels.jit import part, within
-from langwright.inference.kernels.machine import words
+from langwright.inference.kernels.kinds import QUERIES
+from langwright.inference.kernels.machine import floats, words
 from langwright.inference.kernels.rows import (
     copied,
     narrowed,
@@ -20,42 +21,90 @@ from langwright.inference.kernels.vectors import mix_tile, score_tile
 
 _KEYS = 4
 
-_scores, _scores_brief = score_tile(_KEYS, False), score_tile(_KEYS, True)
-_score, _score_brief = score_tile(1, False), score_tile(1, True)
-_mixes, _mixes_brief = mix_tile(4, False), mix_tile(4, True)
-_mix, _mix_brief = mix_tile(1, False), mix_tile(1, True)
+
+def _looking(num_queries: int, brief: bool) -> Any:
+    several, single = (score_tile(num_queries, keys, brief) for keys in (_KEYS, 1))
+    size = 2 if brief else 4
+
+    @part
+    def look(
+        queries: int, stride: int, keys: int, count: int, head_dim: int, out: int, room: int
+    ) -> None:
+        whole, row = count // _KEYS * _KEYS, head_dim * size
+        for t in range(0, whole, _KEYS):
+            several(queries, stride, keys + t * row, head_dim, out + 4 * t, room)
+        for t in range(whole, count):
+            single(queries, stride, keys + t * row, head_dim, out + 4 * t, room)
+
+    return look
+
+
+def _mixing(num_queries: int, brief: bool) -> Any:
+    several, single = (mix_tile(num_queries, vectors, brief) for vectors in (4, 1))
+    size = 2 if brief else 4
+
+    @part
+    def mix(
+        weights: int, room: int, values: int, count: int, head_dim: int, out: int, stride: int
+    ) -> None:
+        whole = head_dim // 32 * 32
+        for d in range(0, whole, 32):
+            several(weights, room, values + size * d, count, head_dim, out + 4 * d, stride)
+        for d in range(whole, head_dim, 8):
+            single(weights, room, values + size * d, count, head_dim, out + 4 * d, stride)
+
+    return mix
+
+
+_look_1, _look_2, _look_3 = (_looking(n, False) for n in range(1, QUERIES + 1))
+_look_1_brief, _look_2_brief, _look_3_brief = (_looking(n, True) for n in range(1, QUERIES + 1))
+_mix_1, _mix_2, _mix_3 = (_mixing(n, False) for n in range(1, QUERIES + 1))
+_mix_1_brief, _mix_2_brief, _mix_3_brief = (_mixing(n, True) for n in range(1, QUERIES + 1))
 
 
 @part
-def look(brief: bool, query: int, keys: int, count: int, head_dim: int, out: int) -> None:
-    """The products of a query with `count` keys, float32 or `brief` bfloat16."""
-    whole, row = count // _KEYS * _KEYS, head_dim * (2 if brief else 4)
+def look(
+    brief: bool, num_queries: int, queries: int, keys: int, count: int, head_dim: int, out: int,
+    room: int,
+) -> None:  # fmt: skip
+    """The products of up to three queries with `count` keys, float32 or `brief` bfloat16; those of
+    one query begin `room` bytes behind those of the one before."""
+    stride = 4 * head_dim
     if brief:
-        for t in range(0, whole, _KEYS):
-            _scores_brief(query, keys + t * row, head_dim, out + 4 * t)
-        for t in range(whole, count):
-            _score_brief(query, keys + t * row, head_dim, out + 4 * t)
+        if num_queries == 3:
+            _look_3_brief(queries, stride, keys, count, head_dim, out, room)
+        elif num_queries == 2:
+            _look_2_brief(queries, stride, keys, count, head_dim, out, room)
+        else:
+            _look_1_brief(queries, stride, keys, count, head_dim, out, room)
+    elif num_queries == 3:
+        _look_3(queries, stride, keys, count, head_dim, out, room)
+    elif num_queries == 2:
+        _look_2(queries, stride, keys, count, head_dim, out, room)
     else:
-        for t in range(0, whole, _KEYS):
-            _scores(query, keys + t * row, head_dim, out + 4 * t)
-        for t in range(whole, count):
-            _score(query, keys + t * row, head_dim, out + 4 * t)
+        _look_1(queries, stride, keys, count, head_dim, out, room)
 
 
 @part
-def mix(brief: bool, weights: int, values: int, count: int, head_dim: int, out: int) -> None:
-    """The sum of `count` values, each with its weight."""
-    whole = head_dim // 32 * 32
+def mix(
+    brief: bool, num_queries: int, weights: int, room: int, values: int, count: int, head_dim: int,
+    out: int,
+) -> None:  # fmt: skip
+    """The sums of `count` values, each with its weight, for up to three queries."""
+    stride = 4 * head_dim
     if brief:
-        for d in range(0, whole, 32):
-            _mixes_brief(weights, values + 2 * d, count, head_dim, out + 4 * d)
-        for d in range(whole, head_dim, 8):
-            _mix_brief(weights, values + 2 * d, count, head_dim, out + 4 * d)
+        if num_queries == 3:
+            _mix_3_brief(weights, room, values, count, head_dim, out, stride)
+        elif num_queries == 2:
+            _mix_2_brief(weights, room, values, count, head_dim, out, stride)
+        else:
+            _mix_1_brief(weights, room, values, count, head_dim, out, stride)
+    elif num_queries == 3:
+        _mix_3(weights, room, values, count, head_dim, out, stride)
+    elif num_queries == 2:
+        _mix_2(weights, room, values, count, head_dim, out, stride)
     else:
-        for d in range(0, whole, 32):
-            _mixes(weights, values + 4 * d, count, head_dim, out + 4 * d)
-        for d in range(whole, head_dim, 8):
-            _mix(weights, values + 4 * d, count, head_dim, out + 4 * d)
+        _mix_1(weights, room, values, count, head_dim, out, stride)
 
 
 @within
@@ -107,16 +156,21 @@ def attend(shape: Any, work: Any, table: int, b: int, head: int, thread: int) ->
     first = max(0, place + 1 - at[WINDOW]) if at[WINDOW] else 0
     count = place + 1 - first
     room = (work.length + 8) // 8 * 8
+    scores = work.scores + 4 * thread * QUERIES * room
     for g in range(group):
-        scores = work.scores + 4 * thread * room
         q = query + 4 * g * dim
         if shape.qk_norm:
             rms_normed(shape.norm_eps, q, at[Q_NORM], q, dim)
         if at[TURNS]:
             rotated(q, at[TURNS] + 4 * place * dim, dim)
         scaled(q, shape.attention_scale, dim)
-        look(brief, q, keys + first * dim * size, count, dim, scores)
-        total = softmax(scores, count)
-        out = work.floats + b * work.stride + 4 * (head * group + g) * dim
-        mix(brief, scores, values + first * dim * size, count, dim, out)
-        scaled(out, 1.0 / total, dim)
+    for g in range(0, group, QUERIES):
+        some = min(QUERIES, group - g)
+        q, out = query + 4 * g * dim, work.floats + b * work.stride + 4 * (head * group + g) * dim
+        look(brief, some, q, keys + first * dim * size, count, dim, scores, 4 * room)
+        for n in range(some):
+            # The weights are divided by their sum at the end, and in the query's own place.
+            floats(q + 4 * n * dim)[0] = softmax(scores + 4 * n * room, count)
+        mix(brief, some, scores, 4 * room, values + first * dim * size, count, dim, out)
+        for n in range(some):
+            scaled(out + 4 * n * dim, 1.0 / floats(q + 4 * n * dim)[0], dim)

@@ -67,7 +67,7 @@ class DecodeStep:
             "added": 4 * rows * shape.hidden_size,
             "keys": self._wide_bytes(),
             "values": self._wide_bytes(),
-            "scores": 4 * self.num_threads * room,
+            "scores": 4 * self.num_threads * kinds.QUERIES * room,
             "counters": 64 * (table.PHASES * shape.num_layers + table.END_PHASES),
             "places": 16 * rows,
         }

@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+QUERIES = 3
+"""Of one kv head: so many share what is fetched of keys and values."""
+
 
 class Kind(Enum):
     """Each has a product of its own, in `products.py`."""
@@ -78,7 +81,7 @@ class Work(NamedTuple):
     """What a part adds to the stream, [B, E]."""
     logits: int
     scores: int
-    """Of each thread, [group of heads, C]."""
+    """Of each thread, [QUERIES, C]."""
     length: int
     """C"""
     keys: int

@@ -29,56 +29,75 @@ def _code(write: Callable[..., None]) -> Any:
     return code
 
 
-def score_tile(num_keys: int, brief: bool) -> Any:
-    """The products of one query with some keys [C, D], each `size` bytes behind the last."""
-    size = 2 if brief else 4
-    held = ir.VectorType(I16, LANES) if brief else FLOATS
-
-    def write(c: Code, query: Value, keys: Value, width: Value, out: Value) -> None:
-        def body(number: Value, sums: list[Value]) -> list[Value]:
-            at = c.mul(number, LANES)
-            q = c.at(c.add(query, c.mul(at, 4)), FLOATS)
-            found = []
-            for i, one in enumerate(sums):
-                k = c.at(c.add(keys, c.mul(c.add(at, c.mul(width, i)), size)), held)
-                found.append(c.fma(q, c.widened(k) if brief else k, one))
-            return found
-
-        zeros = [c.constant(FLOATS, 0.0)] * num_keys
-        for i, one in enumerate(c.loop(c.b.sdiv(width, I64(LANES)), zeros, body)):
-            c.put(c.total(one), c.add(out, 4 * i))
-
-    @intrinsic
-    def tile(typing: Any, query: Any, keys: Any, width: Any, out: Any) -> Any:
-        return types.void(*[types.int64] * 4), _code(write)
-
-    return tile
-
-
-def mix_tile(num_vectors: int, brief: bool) -> Any:
-    """The sum of values [C, D], each with its weight: `num_vectors` times 8 of the D."""
+def score_tile(num_queries: int, num_keys: int, brief: bool) -> Any:
+    """The products of some queries with some keys [C, D], each `size` bytes behind the last."""
     size = 2 if brief else 4
     held = ir.VectorType(I16, LANES) if brief else FLOATS
 
     def write(
-        c: Code, weights: Value, values: Value, count: Value, width: Value, out: Value
+        c: Code, queries: Value, stride: Value, keys: Value, width: Value, out: Value, room: Value
     ) -> None:
+        rows = [c.add(queries, c.mul(stride, n)) for n in range(num_queries)]
+
         def body(number: Value, sums: list[Value]) -> list[Value]:
-            weight = c.splat(c.at(c.add(weights, c.mul(number, 4)), F32), LANES)
-            row = c.add(values, c.mul(c.mul(number, width), size))
-            found = []
-            for i, one in enumerate(sums):
-                v = c.at(c.add(row, i * LANES * size), held)
-                found.append(c.fma(weight, c.widened(v) if brief else v, one))
+            at = c.mul(number, LANES)
+            q = [c.at(c.add(row, c.mul(at, 4)), FLOATS) for row in rows]
+            found = list(sums)
+            for i in range(num_keys):
+                k = c.at(c.add(keys, c.mul(c.add(at, c.mul(width, i)), size)), held)
+                k = c.widened(k) if brief else k
+                for n in range(num_queries):
+                    found[i * num_queries + n] = c.fma(q[n], k, found[i * num_queries + n])
             return found
 
-        zeros = [c.constant(FLOATS, 0.0)] * num_vectors
-        for i, one in enumerate(c.loop(count, zeros, body)):
-            c.put(one, c.add(out, 4 * LANES * i))
+        zeros = [c.constant(FLOATS, 0.0)] * (num_queries * num_keys)
+        for i, one in enumerate(c.loop(c.b.sdiv(width, I64(LANES)), zeros, body)):
+            key, n = divmod(i, num_queries)
+            c.put(c.total(one), c.add(out, c.mul(room, n), 4 * key))
 
     @intrinsic
-    def tile(typing: Any, weights: Any, values: Any, count: Any, width: Any, out: Any) -> Any:
-        return types.void(*[types.int64] * 5), _code(write)
+    def tile(
+        typing: Any, queries: Any, stride: Any, keys: Any, width: Any, out: Any, room: Any
+    ) -> Any:
+        return types.void(*[types.int64] * 6), _code(write)
+
+    return tile
+
+
+def mix_tile(num_queries: int, num_vectors: int, brief: bool) -> Any:
+    """The sums of values [C, D], each with its weight, for some queries: `num_vectors` times 8 of
+    the D."""
+    size = 2 if brief else 4
+    held = ir.VectorType(I16, LANES) if brief else FLOATS
+
+    def write(
+        c: Code, weights: Value, room: Value, values: Value, count: Value, width: Value,
+        out: Value, stride: Value,
+    ) -> None:  # fmt: skip
+        rows = [c.add(weights, c.mul(room, n)) for n in range(num_queries)]
+
+        def body(number: Value, sums: list[Value]) -> list[Value]:
+            w = [c.splat(c.at(c.add(row, c.mul(number, 4)), F32), LANES) for row in rows]
+            row = c.add(values, c.mul(c.mul(number, width), size))
+            found = list(sums)
+            for i in range(num_vectors):
+                v = c.at(c.add(row, i * LANES * size), held)
+                v = c.widened(v) if brief else v
+                for n in range(num_queries):
+                    found[i * num_queries + n] = c.fma(w[n], v, found[i * num_queries + n])
+            return found
+
+        zeros = [c.constant(FLOATS, 0.0)] * (num_queries * num_vectors)
+        for i, one in enumerate(c.loop(count, zeros, body)):
+            vector, n = divmod(i, num_queries)
+            c.put(one, c.add(out, c.mul(stride, n), 4 * LANES * vector))
+
+    @intrinsic
+    def tile(
+        typing: Any, weights: Any, room: Any, values: Any, count: Any, width: Any, out: Any,
+        stride: Any,
+    ) -> Any:  # fmt: skip
+        return types.void(*[types.int64] * 7), _code(write)
 
     return tile
 
