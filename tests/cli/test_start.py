@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 
@@ -96,17 +95,15 @@ def test_a_model_is_answered_by_without_the_compiler_of_torch() -> None:
     assert done.stdout == "False\n"
 
 
-def test_help_takes_less_than_a_third_of_a_second_of_work(langwright: Run) -> None:
-    def work() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    def once() -> float:
-        before = work()
-        langwright("--help")
-        return work() - before
-
-    assert min(once() for _ in range(3)) < 0.3
+def test_help_reads_few_modules() -> None:
+    """What it costs, counted: seconds depend on what else the machine does."""
+    program = "import sys; from langwright.cli.main import run\n"
+    program += "try: run(['--help'])\nexcept SystemExit: pass\n"
+    program += "print(len(sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert int(done.stderr) < 260
 
 
 def test_the_package_imports_nothing_heavy_and_lists_its_verbs() -> None:
