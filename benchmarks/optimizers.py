@@ -36,7 +36,7 @@ SHAPE: dict[str, Any] = {
     "eval_every": 100_000,
     "checkpoint_every": 100_000,
 }
-RATES = {"adamw": (1.5e-3, 3e-3, 6e-3), "muon": (5e-3, 1e-2, 2e-2)}
+RATES = {"adamw": (1.5e-3, 3e-3, 6e-3, 1.2e-2), "muon": (5e-3, 1e-2, 2e-2)}
 """Of the matrices."""
 LENGTHS = (0.5, 0.7, 1.0)
 """Of Muon's runs, as shares of AdamW's."""

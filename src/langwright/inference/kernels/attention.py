@@ -56,55 +56,37 @@ def _mixing(num_queries: int, brief: bool) -> Any:
     return mix
 
 
-_look_1, _look_2, _look_3 = (_looking(n, False) for n in range(1, QUERIES + 1))
-_look_1_brief, _look_2_brief, _look_3_brief = (_looking(n, True) for n in range(1, QUERIES + 1))
-_mix_1, _mix_2, _mix_3 = (_mixing(n, False) for n in range(1, QUERIES + 1))
-_mix_1_brief, _mix_2_brief, _mix_3_brief = (_mixing(n, True) for n in range(1, QUERIES + 1))
+def _by_number(make: Any) -> Any:
+    """What `make` makes for one to three queries, of float32 or `brief` bfloat16, as one."""
+    one, two, three = (make(n, False) for n in range(1, QUERIES + 1))
+    one_brief, two_brief, three_brief = (make(n, True) for n in range(1, QUERIES + 1))
 
-
-@part
-def look(
-    brief: bool, num_queries: int, queries: int, keys: int, count: int, head_dim: int, out: int,
-    room: int,
-) -> None:  # fmt: skip
-    """The products of up to three queries with `count` keys, float32 or `brief` bfloat16; those of
-    one query begin `room` bytes behind those of the one before."""
-    stride = 4 * head_dim
-    if brief:
-        if num_queries == 3:
-            _look_3_brief(queries, stride, keys, count, head_dim, out, room)
-        elif num_queries == 2:
-            _look_2_brief(queries, stride, keys, count, head_dim, out, room)
+    @part
+    def chosen(
+        brief: bool, num: int, x: int, x_step: int, held: int, count: int, head_dim: int, out: int,
+        out_step: int,
+    ) -> None:  # fmt: skip
+        if brief:
+            if num == 3:
+                three_brief(x, x_step, held, count, head_dim, out, out_step)
+            elif num == 2:
+                two_brief(x, x_step, held, count, head_dim, out, out_step)
+            else:
+                one_brief(x, x_step, held, count, head_dim, out, out_step)
+        elif num == 3:
+            three(x, x_step, held, count, head_dim, out, out_step)
+        elif num == 2:
+            two(x, x_step, held, count, head_dim, out, out_step)
         else:
-            _look_1_brief(queries, stride, keys, count, head_dim, out, room)
-    elif num_queries == 3:
-        _look_3(queries, stride, keys, count, head_dim, out, room)
-    elif num_queries == 2:
-        _look_2(queries, stride, keys, count, head_dim, out, room)
-    else:
-        _look_1(queries, stride, keys, count, head_dim, out, room)
+            one(x, x_step, held, count, head_dim, out, out_step)
+
+    return chosen
 
 
-@part
-def mix(
-    brief: bool, num_queries: int, weights: int, room: int, values: int, count: int, head_dim: int,
-    out: int,
-) -> None:  # fmt: skip
-    """The sums of `count` values, each with its weight, for up to three queries."""
-    stride = 4 * head_dim
-    if brief:
-        if num_queries == 3:
-            _mix_3_brief(weights, room, values, count, head_dim, out, stride)
-        elif num_queries == 2:
-            _mix_2_brief(weights, room, values, count, head_dim, out, stride)
-        else:
-            _mix_1_brief(weights, room, values, count, head_dim, out, stride)
-    elif num_queries == 3:
-        _mix_3(weights, room, values, count, head_dim, out, stride)
-    elif num_queries == 2:
-        _mix_2(weights, room, values, count, head_dim, out, stride)
-    else:
-        _mix_1(weights, room, values, count, head_dim, out, stride)
+look = _by_number(_looking)
+"""The products of queries with `count` keys, behind each the bytes to the next one's."""
+mix = _by_number(_mixing)
+"""The sums of `count` values, each with its weight, likewise."""
 
 
 @within
@@ -167,10 +149,10 @@ def attend(shape: Any, work: Any, table: int, b: int, head: int, thread: int) ->
     for g in range(0, group, QUERIES):
         some = min(QUERIES, group - g)
         q, out = query + 4 * g * dim, work.floats + b * work.stride + 4 * (head * group + g) * dim
-        look(brief, some, q, keys + first * dim * size, count, dim, scores, 4 * room)
+        look(brief, some, q, 4 * dim, keys + first * dim * size, count, dim, scores, 4 * room)
         for n in range(some):
             # The weights are divided by their sum at the end, and in the query's own place.
             floats(q + 4 * n * dim)[0] = softmax(scores + 4 * n * room, count)
-        mix(brief, some, scores, 4 * room, values + first * dim * size, count, dim, out)
+        mix(brief, some, scores, 4 * room, values + first * dim * size, count, dim, out, 4 * dim)
         for n in range(some):
             scaled(out + 4 * n * dim, 1.0 / floats(q + 4 * n * dim)[0], dim)

@@ -30,7 +30,7 @@ from langwright.inference.kernels.llvm import (
     Code,
     Value,
 )
-from langwright.inference.kernels.tiles import Tile
+from langwright.inference.kernels.tiles import Tile, group_tile, row_tile
 
 OUTPUTS = 2 * LANES
 """Of a panel."""
@@ -251,10 +251,6 @@ def _add(
                 c.put(found, place)
 
 
-def layouts(row: Tile, group: Tile) -> tuple[Layout, Layout, Layout]:
-    """Of int8 by rows and by groups, with the tiles for one output and one row, and of 4 bits."""
-    return (
-        Layout(1, False, _unpack_rows, _scales_of_rows, row),
-        Layout(1, True, _unpack_groups, _scales_of_groups, group),
-        Layout(2, True, _unpack_nibbles, _scales_and_offsets),
-    )
+ROWS8 = Layout(1, False, _unpack_rows, _scales_of_rows, row_tile(1, 1))
+GROUPS8 = Layout(1, True, _unpack_groups, _scales_of_groups, group_tile(1, 1))
+NIBBLES4 = Layout(2, True, _unpack_nibbles, _scales_and_offsets)

@@ -9,7 +9,7 @@ from langwright.inference.kernels.disk import kept_on_disk
 from langwright.inference.kernels.jit import cgutils, intrinsic, ir, numba, types
 from langwright.inference.kernels.kinds import Kind
 from langwright.inference.kernels.llvm import Code, Value
-from langwright.inference.kernels.panels import by_panels, layouts, steps
+from langwright.inference.kernels.panels import GROUPS8, NIBBLES4, ROWS8, by_panels, steps
 from langwright.inference.kernels.tiles import (
     Tile,
     float_tile,
@@ -93,7 +93,7 @@ _rows8 = _intrinsic(_by_rows(*(row_tile(r, n) for r, n in ((4, 1), (2, 4), (1, 1
 _groups8 = _intrinsic(_by_rows(*(group_tile(r, n) for r, n in ((4, 1), (2, 4), (1, 1)))))
 _nibbles4 = _intrinsic(_by_columns(nibble_tile(1), nibble_tile(2)))
 _wide_rows8, _wide_groups8, _wide_nibbles4 = (
-    _intrinsic(by_panels(one)) for one in layouts(row_tile(1, 1), group_tile(1, 1))
+    _intrinsic(by_panels(one)) for one in (ROWS8, GROUPS8, NIBBLES4)
 )
 
 
