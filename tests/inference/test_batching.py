@@ -13,14 +13,20 @@ import torch
 from langwright.backend import Event, Request, Sampling
 from langwright.errors import BadInput, NotFound
 from langwright.inference import Engine, EngineSettings, decoding
-from langwright.inference.prefix_cache import PrefixCache
 from langwright.model import Adapters, LoRASettings, ModelBundle
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "memory")
 
 Make = Callable[..., ModelBundle]
 GREEDY = Sampling(temperature=0.0)
 LONG = {"context_length": 512}
+
+
+@pytest.fixture(params=["slots", "pages"])
+def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where keys and values lie; pages are a GPU's, but nothing in them needs one."""
+    monkeypatch.setattr("langwright.inference.memory.in_pages", lambda _: request.param == "pages")
+    return str(request.param)
 
 
 def answer(model: Engine, **request: Any) -> list[Event]:
@@ -72,13 +78,14 @@ def test_a_prefix_read_before_is_not_read_again_and_changes_no_bit(make_model: M
     assert third[-1].usage.cached_tokens == 96
 
 
+@pytest.mark.parametrize("memory", ["slots"], indirect=True)
 def test_the_prefix_cache_keeps_to_its_limit_and_forgets_the_longest_unused(
     make_model: Make,
 ) -> None:
     bundle = make_model(5, **LONG)
     model = Engine(bundle, settings=EngineSettings(prefill_chunk=32, prefix_cache_mb=0))
     answer(model, token_ids=some_ids(200, 2), max_tokens=1)
-    prefixes = model._scheduler.prefixes
+    prefixes = model._memory.prefixes
     assert prefixes.bytes == 0
     shape = bundle.module.shape
     chunk_bytes = 2 * shape.num_layers * shape.num_kv_heads * 32 * shape.head_dim * 4
@@ -225,13 +232,14 @@ def test_an_abort_is_seen_wherever_a_request_is_at_the_time(
 ) -> None:
     """Between the queue and its slot, as another thread may find it."""
     model = Engine(make_model(10, **LONG))
-    fill = PrefixCache.fill
+    kind = type(model._memory)
+    admit = kind.admit
 
-    def aborted_meanwhile(self: PrefixCache, *given: Any) -> int:
+    def aborted_meanwhile(self: Any, coming: Any) -> Any:
         model.abort("x")
-        return fill(self, *given)
+        return admit(self, coming)
 
-    monkeypatch.setattr(PrefixCache, "fill", aborted_meanwhile)
+    monkeypatch.setattr(kind, "admit", aborted_meanwhile)
     requests = [
         Request(token_ids=some_ids(40, 1), max_tokens=50, min_tokens=50, n=3, id="x"),
         Request(token_ids=[1, 2], max_tokens=5, min_tokens=5, id="y"),

@@ -53,6 +53,11 @@ class Answer:
         return self.limit - self.count
 
     @property
+    def salt(self) -> str:
+        """Keeps apart what is known of a prompt by an adapter and without."""
+        return self.request.adapter or ""
+
+    @property
     def plain(self) -> bool:
         """Whether the next token is just the likeliest, and nothing else is asked."""
         request = self.request

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from langwright.inference.kernels import MAX_ROWS, DecodeStep, prepare, ready, why_not
-from langwright.model import Adapters, Decoder, KVCache
+from langwright.model import Adapters, Decoder, KVCache, PagedCache
 from langwright.progress import say
+
+Cache = KVCache | PagedCache
 
 WORTH_COMPILING = 32 * 2**20
 """Bytes of weights below which torch's own step is fast enough."""
@@ -51,19 +53,20 @@ class Decoding:
 
     @torch.inference_mode()
     def read(
-        self, cache: KVCache, slot: int, ids: Sequence[int], adapter: str | None, last: int
+        self, cache: Cache, slot: int, ids: Sequence[int], adapter: str | None, last: int
     ) -> Tensor | None:
         """Read `ids` behind what the slot holds; the logits of the `last` of them, [last, V]."""
         if adapter is None and (compiled := self._compiled(cache)) and compiled.reads:
             logits = compiled.read(ids, slot, last)[:, : self._num_tokens]
             return logits if last else None
         with self._using([adapter]):
-            hidden = self.module.hidden(torch.tensor([list(ids)]), cache.rows([slot], len(ids)))
+            ids_1T = torch.tensor([list(ids)], device=self.module.device)
+            hidden = self.module.hidden(ids_1T, cache.rows([slot], len(ids)))
         return self._logits(hidden[0, len(ids) - last :]) if last else None
 
     def go_on(
         self,
-        cache: KVCache,
+        cache: Cache,
         slots: Sequence[int],
         ids: Sequence[Sequence[int]],
         adapters: Sequence[str | None],
@@ -94,7 +97,7 @@ class Decoding:
     @torch.inference_mode()
     def _by_torch(
         self,
-        cache: KVCache,
+        cache: Cache,
         group: Sequence[int],
         slots: Sequence[int],
         ids: Sequence[Sequence[int]],
@@ -105,15 +108,15 @@ class Decoding:
         padded = [[0] * pad + [*ids[row]] for pad, row in zip(padding, group, strict=True)]
         with self._using([adapters[row] for row in group]):
             rows = cache.rows([slots[row] for row in group], longest, padding)
-            hidden = self.module.hidden(torch.tensor(padded), rows)
+            hidden = self.module.hidden(torch.tensor(padded, device=self.module.device), rows)
         real = torch.arange(longest) >= torch.tensor(padding)[:, None]
         return self._logits(hidden[real])
 
-    def _compiled(self, cache: KVCache) -> DecodeStep | None:
+    def _compiled(self, cache: Cache) -> DecodeStep | None:
         """The kernels, bound to this cache; compiled first where no process has yet."""
         if self._bound is not None and self._bound[0] is cache:
             return self._bound[1]
-        if self.choose() is not None:
+        if isinstance(cache, PagedCache) or self.choose() is not None:
             return None
         if not ready(self.module):
             words = "Compiling the decode kernels, once on this machine: some ten seconds."
@@ -132,8 +135,9 @@ class Decoding:
         self._bound = None
 
     def _logits(self, hidden_BE: Tensor) -> Tensor:
-        """Rows of the table that are no token are ruled out."""
-        return self.module.head(hidden_BE)[:, : self._num_tokens].float()
+        """On the processor, where tokens are drawn; rows of the table that are no token are ruled
+        out."""
+        return self.module.head(hidden_BE)[:, : self._num_tokens].float().cpu()
 
     def _using(self, adapters: Sequence[str | None]) -> AbstractContextManager[None]:
         if self.adapters is None or not any(adapters):

@@ -21,6 +21,7 @@ from langwright.errors import BadInput, NotFound, Unsupported, suggest
 from langwright.inference.answer import Answer, Inbox, answers_to
 from langwright.inference.branches import likelihoods
 from langwright.inference.decoding import Decoding
+from langwright.inference.memory import memory_for
 from langwright.inference.reader import Pair, Reader
 from langwright.inference.scheduler import Scheduler
 from langwright.inference.scoring import score_rows
@@ -57,7 +58,10 @@ class Engine:
             deterministic=self.settings.deterministic,
             compiled=self.settings.compiled,
         )
-        self._scheduler = Scheduler(self._decoding, self.settings, self._guesser(draft))
+        self._memory = memory_for(bundle.module, self.settings)
+        self._scheduler = Scheduler(
+            self._decoding, self.settings, self._guesser(draft), self._memory
+        )
         self._open: list[list[Answer]] = []
         self._turn, self._busy = Condition(), False
 
@@ -124,6 +128,9 @@ class Engine:
         inbox: Inbox = deque()
         answers = [self._answers(request, inbox) for request in requests]
         left = sum(len(group) for group in answers)
+        with self._alone():
+            for group in answers:
+                self._memory.check(group[0])
         self._open += answers
         try:
             # The first reads the prompt for the others of its request, who come behind it.
@@ -186,7 +193,8 @@ class Engine:
     def _likeliest(self, ids: list[int], k: int) -> list[tuple[int, float]]:
         module, vocabulary = self.bundle.module, self.reader.parts.tokenizer.vocab_size
         with self._alone():
-            logits = module.head(module.hidden(torch.tensor([ids]))[0, -1])[:vocabulary].float()
+            hidden = module.hidden(torch.tensor([ids], device=module.device))
+            logits = module.head(hidden[0, -1])[:vocabulary].float()
         top = logits.log_softmax(-1).topk(min(k, vocabulary))
         return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
 

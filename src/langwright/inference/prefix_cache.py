@@ -27,10 +27,9 @@ class PrefixCache:
 
     def fill(self, ids: Sequence[int], salt: str, cache: KVCache, slot: int) -> int:
         """Copy what is known of the beginning of `ids` into a slot; the number of its tokens. The
-        last token is never among them, since its logits are wanted. `salt` keeps apart what other
-        weights have read."""
+        last token is never among them, since its logits are wanted."""
         done = 0
-        for key in self._keys(ids, salt):
+        for key in chunk_keys(ids, salt, self.chunk):
             found = self._chunks.get(key)
             if found is None or done + self.chunk >= len(ids):
                 break
@@ -44,7 +43,7 @@ class PrefixCache:
     def store(self, ids: Sequence[int], salt: str, cache: KVCache, slot: int) -> None:
         """Keep the last chunk of `ids`, whose length is a multiple of the chunk's."""
         start, end = len(ids) - self.chunk, len(ids)
-        *_, key = self._keys(ids, salt)
+        *_, key = chunk_keys(ids, salt, self.chunk)
         if key in self._chunks:
             self._chunks.move_to_end(key)
             return
@@ -62,9 +61,12 @@ class PrefixCache:
         self._chunks.clear()
         self.bytes = 0
 
-    def _keys(self, ids: Sequence[int], salt: str) -> Iterator[bytes]:
-        key = salt.encode()
-        for start in range(0, len(ids) - self.chunk + 1, self.chunk):
-            part = array("q", ids[start : start + self.chunk]).tobytes()
-            key = hashlib.blake2b(key + part, digest_size=16).digest()
-            yield key
+
+def chunk_keys(ids: Sequence[int], salt: str, chunk: int) -> Iterator[bytes]:
+    """For each whole chunk, a hash of it and of all before it. `salt` keeps apart what other
+    weights have read."""
+    key = salt.encode()
+    for start in range(0, len(ids) - chunk + 1, chunk):
+        part = array("q", ids[start : start + chunk]).tobytes()
+        key = hashlib.blake2b(key + part, digest_size=16).digest()
+        yield key

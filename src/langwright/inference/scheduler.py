@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from torch import Tensor
 
 from langwright.inference.answer import Answer
 from langwright.inference.decoding import Decoding
-from langwright.inference.prefix_cache import PrefixCache
+from langwright.inference.memory import Memory
 from langwright.inference.settings import EngineSettings
 from langwright.inference.speculation import Guesser, Payoff
-from langwright.model import KVCache
 
 
 class Scheduler:
@@ -21,17 +21,20 @@ class Scheduler:
     that a late question does not wait for an early answer to end. First come, first served."""
 
     def __init__(
-        self, decoding: Decoding, settings: EngineSettings, guesser: Guesser | None
+        self,
+        decoding: Decoding,
+        settings: EngineSettings,
+        guesser: Guesser | None,
+        memory: Memory,
     ) -> None:
         self._decoding, self._settings, self._guesser = decoding, settings, guesser
+        self.memory = memory
         self._waiting: deque[Answer] = deque()
         self._reading: deque[Answer] = deque()
         self._live: list[Answer] = []
-        self._cache: KVCache | None = None
         self._payoff = Payoff()
         self._version = decoding.version()
-        self._prompts: dict[Answer, tuple[Tensor, Tensor, Tensor]] = {}
-        self.prefixes = PrefixCache(settings.prefill_chunk, settings.prefix_cache_mb * 2**20)
+        self._begun: dict[Answer, Tensor] = {}  # logits behind prompts that siblings have read
 
     def answers(self) -> list[Answer]:
         """All that wait, are read or are answered."""
@@ -56,55 +59,39 @@ class Scheduler:
                 answer.end("abort")
             elif answer.reason is None and answer.late(now):
                 answer.end("deadline")
+        for answer in self.answers():
+            if answer.reason is not None:
+                self.memory.leave(answer)
+                self._begun.pop(answer, None)
         self._waiting = deque(one for one in self._waiting if one.reason is None)
         self._reading = deque(one for one in self._reading if one.reason is None)
         self._live = [one for one in self._live if one.reason is None]
-        self._prompts = {one: kept for one, kept in self._prompts.items() if one.reason is None}
         if not self.answers():
-            self._cache = None
+            self.memory.rest()
             self._decoding.release()
 
     def _admit(self) -> None:
         """Give free slots to those who wait."""
-        taken = {one.slot for one in (*self._reading, *self._live)}
-        room = self._settings.max_slots - len(taken)
-        coming = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+        room = self._settings.max_slots - len(self._reading) - len(self._live)
+        coming = list(islice(self._waiting, room))
         if not coming:
             return
         if (version := self._decoding.version()) != self._version:
-            self.prefixes.clear()  # other weights have read them
+            self.memory.forget()
             self._version = version
-        length = max(one.prompt_length + one.limit for one in coming)
-        cache = self._roomy(len(taken) + len(coming), length)
-        free = (slot for slot in range(len(cache.lengths)) if slot not in taken)
-        for answer in coming:
-            answer.slot = next(free)
-            cache.lengths[answer.slot] = 0
-            if answer in self._prompts:
-                self._copy_prompt(answer, cache)
-                continue
-            answer.cached = self.prefixes.fill(answer.ids, _salt(answer), cache, answer.slot)
-            self._reading.append(answer)
-
-    def _roomy(self, slots: int, length: int) -> KVCache:
-        """The cache, with at least so many slots of at least this length; memory that no token
-        was written to costs nothing."""
-        module, old = self._decoding.module, self._cache
-        if old is not None and len(old.lengths) >= slots and old.length >= length:
-            return old
-        if old is not None:
-            slots, length = max(slots, len(old.lengths)), max(length, old.length)
-        slots = min(self._settings.max_slots, 1 << (slots - 1).bit_length())
-        self._cache = KVCache(module.shape, slots, length, module.dtype)
-        if old is not None:
-            self._cache.take(old)
-        return self._cache
+        for answer in self.memory.admit(coming):
+            self._waiting.popleft()
+            if answer in self._begun:
+                self._live.append(answer)
+                answer.draw(self._begun.pop(answer))
+            else:
+                self._reading.append(answer)
 
     def _read(self) -> None:
         """Read up to two chunks of prompts."""
         budget = 2 * self._settings.prefill_chunk
         while budget > 0 and self._reading:
-            answer, cache = self._reading[0], self._held
+            answer, cache = self._reading[0], self.memory.cache
             chunk, start = self._settings.prefill_chunk, cache.lengths[answer.slot]
             end = min(start - start % chunk + chunk, answer.prompt_length)
             whole = end == answer.prompt_length
@@ -113,39 +100,23 @@ class Scheduler:
             )
             budget -= end - start
             if end % chunk == 0:
-                self.prefixes.store(answer.ids[:end], _salt(answer), cache, answer.slot)
+                self.memory.store(answer, end)
             if logits is not None:
                 self._reading.popleft()
                 self._live.append(answer)
                 self._share_prompt(answer, logits[0])
                 answer.draw(logits[0])
 
-    @property
-    def _held(self) -> KVCache:
-        assert self._cache is not None, "who has a slot has a cache"
-        return self._cache
-
     def _share_prompt(self, answer: Answer, logits_V: Tensor) -> None:
         """Keep what the prompt left for the other answers of its request, who come next."""
         if not answer.siblings:
             return
-        cache, end = self._held, answer.prompt_length
-        tables = (cache.k_LSKCD, cache.v_LSKCD)
-        keys, values = (table[:, answer.slot, :, :end].clone() for table in tables)
+        self.memory.keep(answer, answer.siblings)
         for sibling in answer.siblings:
             sibling.cached = answer.cached
-            self._prompts[sibling] = keys, values, logits_V
+            self._begun[sibling] = logits_V
         self._waiting.extendleft(reversed(answer.siblings))
         answer.siblings = []
-
-    def _copy_prompt(self, answer: Answer, cache: KVCache) -> None:
-        keys, values, logits_V = self._prompts.pop(answer)
-        end = answer.prompt_length
-        cache.k_LSKCD[:, answer.slot, :, :end] = keys
-        cache.v_LSKCD[:, answer.slot, :, :end] = values
-        cache.lengths[answer.slot] = end
-        self._live.append(answer)
-        answer.draw(logits_V)
 
     def _decode(self) -> None:
         """Draw a token for each that is under way, or several where they were foretold."""
@@ -169,7 +140,8 @@ class Scheduler:
 
     def _check(self, live: list[Answer], guesses: list[list[int]]) -> None:
         """Draw tokens as long as they come out as they were guessed, and one more."""
-        cache, begun, before = self._held, time.perf_counter(), sum(one.count for one in live)
+        cache, begun = self.memory.cache, time.perf_counter()
+        before = sum(one.count for one in live)
         starts = [cache.lengths[one.slot] for one in live]
         ids = [[one.ids[-1], *guess] for one, guess in zip(live, guesses, strict=True)]
         checked = self._go_on(live, ids).split([len(row) for row in ids])
@@ -183,8 +155,4 @@ class Scheduler:
 
     def _go_on(self, live: list[Answer], ids: list[list[int]]) -> Tensor:
         slots, adapters = [one.slot for one in live], [one.request.adapter for one in live]
-        return self._decoding.go_on(self._held, slots, ids, adapters)
-
-
-def _salt(answer: Answer) -> str:
-    return answer.request.adapter or ""
+        return self._decoding.go_on(self.memory.cache, slots, ids, adapters)

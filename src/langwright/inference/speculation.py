@@ -65,8 +65,9 @@ class Draft:
         length = min(window, max(one.prompt_length + one.limit for one in live))
         cache = self._cache
         if cache is None or cache.length < length:
+            module = self._decoding.module
             cache = self._cache = KVCache(
-                self._decoding.module.shape, MOST_LIVE, length, self._decoding.module.dtype
+                module.shape, MOST_LIVE, length, module.dtype, module.device
             )
             self._slots = {}
         self._slots = {one: slot for one, slot in self._slots.items() if one in live}

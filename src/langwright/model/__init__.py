@@ -19,6 +19,7 @@ from langwright.model.gguf_file import GGUFFile
 from langwright.model.gguf_model import load_gguf, text_of
 from langwright.model.gguf_settings import architecture
 from langwright.model.lora import Adapter, Adapters, LoRASettings
+from langwright.model.paged_cache import PAGE, PagedCache, block_bytes
 from langwright.model.peft_folder import load_adapter, save_adapter
 from langwright.model.quantised import check_dtype, is_quantised
 from langwright.model.text_parts import TextParts
@@ -49,6 +50,7 @@ def load_shape(path: Path) -> Architecture:
 
 __all__ = [
     "IGNORED",
+    "PAGE",
     "Adapter",
     "Adapters",
     "Architecture",
@@ -56,6 +58,8 @@ __all__ = [
     "KVCache",
     "LoRASettings",
     "ModelBundle",
+    "PagedCache",
+    "block_bytes",
     "decoder_from",
     "is_quantised",
     "load_adapter",

@@ -33,11 +33,16 @@ class KVCache:
     """
 
     def __init__(
-        self, shape: Architecture, num_slots: int, length: int, dtype: torch.dtype
+        self,
+        shape: Architecture,
+        num_slots: int,
+        length: int,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
     ) -> None:
         size = (shape.num_layers, num_slots, shape.num_kv_heads, length, shape.head_dim)
-        self.k_LSKCD = _zeros(size, dtype)
-        self.v_LSKCD = _zeros(size, dtype)
+        self.k_LSKCD = zeros(size, dtype, device)
+        self.v_LSKCD = zeros(size, dtype, device)
         self.lengths = [0] * num_slots
         self.length = length
 
@@ -62,13 +67,25 @@ class KVCache:
             self.lengths[slot] = end
 
 
-def _zeros(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros whose memory is taken only where it is written (torch.zeros touches all of it).
+def zeros(size: tuple[int, ...], dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    """Zeros; on the processor their memory is taken only where it is written (torch.zeros touches
+    all of it).
 
     Zeros, not garbage: a masked key has weight 0, and 0 times a stray NaN would be NaN.
     """
+    if device is not None and device.type != "cpu":
+        return torch.zeros(size, dtype=dtype, device=device)
     raw = np.zeros(math.prod(size) * dtype.itemsize, dtype=np.uint8)
     return torch.from_numpy(raw).view(dtype).view(size)
+
+
+def seen_keys(positions_BT: Tensor, length: int, window: int | None) -> Tensor:
+    """Which of `length` keys each query sees, [B, 1, T, C]: at position p those of 0..p of its own
+    sequence, or the last `window` of them. Not torch's `is_causal`, which aligns the triangle
+    top-left and so hides the past when there is a cache."""
+    keys, queries = torch.arange(length, device=positions_BT.device), positions_BT[..., None]
+    seen = keys <= queries
+    return (seen if window is None else seen & (keys > queries - window))[:, None]
 
 
 class CacheRows:
@@ -76,13 +93,15 @@ class CacheRows:
 
     def __init__(self, cache: KVCache, slots: list[int], num_new: int, padding: list[int]) -> None:
         assert all(0 <= one < num_new for one in padding), "each row has a token"
-        starts = torch.tensor([cache.lengths[slot] for slot in slots])
+        device = cache.k_LSKCD.device
+        starts = torch.tensor([cache.lengths[slot] for slot in slots], device=device)
         self._cache = cache
-        self._slots = torch.tensor(slots)
+        self._slots = torch.tensor(slots, device=device)
         # Neighbouring slots are read as a view; others have to be gathered.
         together = slots == list(range(slots[0], slots[0] + len(slots)))
         self._read = slice(slots[0], slots[0] + len(slots)) if together else self._slots
-        places = torch.arange(num_new) - torch.tensor(padding)[:, None]
+        places = torch.arange(num_new, device=device)
+        places = places - torch.tensor(padding, device=device)[:, None]
         self._real_BT = places >= 0 if any(padding) else None
         # Padding is put at a position that there is; what becomes of it is written nowhere.
         self.positions_BT = (starts[:, None] + places).clamp(min=0)
@@ -91,15 +110,9 @@ class CacheRows:
         self._masks: dict[int | None, Tensor] = {}
 
     def mask(self, window: int | None) -> Tensor:
-        """Which keys each query sees, [B, 1, T, C]: at position p those of 0..p of its own slot, or
-        the last `window` of them. Not torch's `is_causal`, which aligns the triangle top-left and
-        so hides the past when there is a cache."""
+        """Which keys each query sees, [B, 1, T, C]."""
         if window not in self._masks:
-            keys, queries = torch.arange(self._end), self.positions_BT[..., None]
-            seen = keys <= queries
-            self._masks[window] = (seen if window is None else seen & (keys > queries - window))[
-                :, None
-            ]
+            self._masks[window] = seen_keys(self.positions_BT, self._end, window)
         return self._masks[window]
 
     def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
