@@ -54,7 +54,7 @@ def test_the_answers_have_the_length_that_was_asked_for(
     assert [one.prompt_tokens for one in told] == [10, 10, 10]
     assert all(one.times == sorted(one.times) and one.times[-1] <= wall for one in told)
     assert contender.prompt(10) != contender.prompt(10)
-    order = Order("m", "own", "float32", (2,), 10, 6, 1)
+    order = Order("m", "own", "float32", "cpu", (2,), 10, 6, 1)
     assert Order.from_json(order.to_json()) == order
     assert measure(contender, order)["inter_token_s"] > 0
 

@@ -40,6 +40,21 @@ def test_names_of_the_store(
     assert same_weights(model.module, {"a": model_a, "b": model_b}[which].module)
 
 
+def test_where_it_computes_is_chosen(store: Store) -> None:
+    there = "cuda" if torch.cuda.is_available() else "cpu"
+    module = open_model("tiny", device="auto", store=store).module
+    assert {one.device.type for one in (*module.parameters(), *module.buffers())} == {there}
+    with pytest.raises(Unsupported, match="no device here"):
+        open_model("tiny", backend="transformers", device="cuda", store=store)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_no_reason_to_compute_elsewhere(store: Store) -> None:
+    with pytest.raises(Unsupported, match="no CUDA device") as raised:
+        open_model("tiny", device="cuda", store=store)
+    assert "device=cpu" in (raised.value.remedy or "")
+
+
 def test_a_digest_is_a_name(store: Store, model_a: ModelBundle) -> None:
     digest = store.get("tiny").digest[:12]
     assert same_weights(open_model(digest, store=store).module, model_a.module)

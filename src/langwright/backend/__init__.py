@@ -1,7 +1,7 @@
 """The values and the protocol that every source of tokens shares. No torch here."""
 
 from langwright.backend.backend_name import BackendName
-from langwright.backend.dtype import Dtype
+from langwright.backend.dtype import Device, Dtype
 from langwright.backend.event import Event, FinishReason, TokenLogprob, Usage
 from langwright.backend.partial import OPTIONS, PartialBackend, asked
 from langwright.backend.protocol import Backend, Capabilities, Likelihood, NextToken, Scored
@@ -15,6 +15,7 @@ __all__ = [
     "BackendName",
     "Capabilities",
     "Constraint",
+    "Device",
     "Dtype",
     "Event",
     "Filter",

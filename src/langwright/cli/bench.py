@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langwright.cli.options import DtypeName, Json
+from langwright.cli.options import DeviceName, DtypeName, Json
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -27,6 +27,7 @@ def bench(
     tokens: Annotated[int, typer.Option(min=1, help="Length of each answer.")] = 128,
     rounds: Annotated[int, typer.Option(min=1, help="How often all is measured.")] = 3,
     dtype: DtypeName = "float32",
+    device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure how fast models answer, and what memory they take, side by side."""
@@ -49,6 +50,7 @@ def bench(
         prompt_tokens=prompt_tokens,
         tokens=tokens,
         dtype=dtype,
+        device=device,
         rounds=rounds,
     )
     answer(found, as_json, _tables)

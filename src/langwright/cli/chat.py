@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langwright.cli.options import Backend, DtypeName, Json, ModelName
+from langwright.cli.options import Backend, DeviceName, DtypeName, Json, ModelName
 from langwright.cli.sampling import with_sampling
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def chat(
     ] = None,
     dtype: DtypeName = "float32",
     backend: Backend = "own",
+    device: DeviceName = "cpu",
     as_json: Json = False,
     *,
     options: Options,
@@ -43,7 +44,9 @@ def chat(
     from langwright.cli.talk import talk
     from langwright.providers import Conversation, Generation
 
-    conversation = Conversation(lw.load(model, dtype=dtype, backend=backend), **options)
+    conversation = Conversation(
+        lw.load(model, dtype=dtype, backend=backend, device=device), **options
+    )
     if not message:
         talk(conversation)
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langwright.cli.options import Backend, DtypeName, Json, ModelName
+from langwright.cli.options import Backend, DeviceName, DtypeName, Json, ModelName
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,6 +71,7 @@ def evaluate(
     ] = None,
     dtype: DtypeName = "float32",
     backend: Backend = "own",
+    device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure models on tasks: each figure with its interval and the baseline it must beat."""
@@ -88,6 +89,7 @@ def evaluate(
         log_samples=log_samples,
         dtype=dtype,
         backend=backend,
+        device=device,
         num_fewshot=num_fewshot,
         max_tokens=max_tokens,
         temperature=temperature,

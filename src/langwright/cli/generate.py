@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langwright.cli.options import Backend, DtypeName, File, Json, ModelName
+from langwright.cli.options import Backend, DeviceName, DtypeName, File, Json, ModelName
 from langwright.cli.sampling import with_sampling
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def generate(
     file: File = None,
     dtype: DtypeName = "float32",
     backend: Backend = "own",
+    device: DeviceName = "cpu",
     as_json: Json = False,
     *,
     options: Options,
@@ -35,7 +36,7 @@ def generate(
     from langwright.cli.answering import print_events
     from langwright.cli.output import put_json
 
-    opened = lw.load(model, dtype=dtype, backend=backend)
+    opened = lw.load(model, dtype=dtype, backend=backend, device=device)
     if as_json:
         put_json(lw.generate(opened, text, **options))
     else:

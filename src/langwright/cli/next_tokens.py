@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langwright.cli.options import Backend, DtypeName, Json, ModelName
+from langwright.cli.options import Backend, DeviceName, DtypeName, Json, ModelName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,13 +20,18 @@ def next_tokens(
     k: Annotated[int, typer.Option("-k", help="How many tokens to show.")] = 5,
     dtype: DtypeName = "float32",
     backend: Backend = "own",
+    device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
     """Show the likeliest next tokens of a text."""
     import langwright as lw
     from langwright.cli.output import answer
 
-    answer(lw.next_tokens(lw.load(model, dtype=dtype, backend=backend), text, k), as_json, _bars)
+    answer(
+        lw.next_tokens(lw.load(model, dtype=dtype, backend=backend, device=device), text, k),
+        as_json,
+        _bars,
+    )
 
 
 def _bars(found: dict[str, Any]) -> Table:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from langwright.backend import BackendName, Dtype
+from langwright.backend import BackendName, Device, Dtype
 
 ModelName = Annotated[
     str,
@@ -41,4 +41,9 @@ DtypeName = Annotated[
     typer.Option(
         "--dtype", help="How weights are held: fewer bits take less memory; auto: as stored."
     ),
+]
+
+DeviceName = Annotated[
+    Device,
+    typer.Option("--device", help="Where the own engine computes; auto: a GPU where there is one."),
 ]

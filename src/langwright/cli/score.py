@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from langwright.cli.options import Backend, DtypeName, File, Json, ModelName, Text
+from langwright.cli.options import Backend, DeviceName, DtypeName, File, Json, ModelName, Text
 
 
 def score(
@@ -22,6 +22,7 @@ def score(
     ] = None,
     dtype: DtypeName = "float32",
     backend: Backend = "own",
+    device: DeviceName = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure how well a model foresees a text: bits per byte, perplexity."""
@@ -32,5 +33,5 @@ def score(
     import langwright as lw
     from langwright.cli.output import answer, facts
 
-    opened = lw.load(model, dtype=dtype, backend=backend)
+    opened = lw.load(model, dtype=dtype, backend=backend, device=device)
     answer(lw.score(opened, given, window=window, stride=stride), as_json, facts)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from langwright.backend import Backend, BackendName, Dtype
+from langwright.backend import Backend, BackendName, Device, Dtype
 from langwright.errors import BadInput, BadSettings
 from langwright.evaluation.answering import answer
 from langwright.evaluation.choosing import choose, continue_
@@ -81,6 +81,7 @@ def evaluate(
     log_samples: str | None = None,
     dtype: Dtype = "float32",
     backend: BackendName = "own",
+    device: Device = "cpu",
     store: Store | None = None,
     **changes: Unpack[Changes],
 ) -> Json:
@@ -90,7 +91,7 @@ def evaluate(
     from its fields. `data` is the file of the data, or a folder in which the task's lies; `limit`
     takes its first rows alone. `seed` is that of examples, sampling and bootstrap. `log_samples`
     names a file that gets every prompt, answer and verdict, a JSON object each. The rest changes
-    what the tasks say. `dtype` and `backend` are those of `load`, for all models.
+    what the tasks say. `dtype`, `backend` and `device` are those of `load`, for all models.
 
     Returns `{"results": [{"model", "task", "metric", "filter", "value", "stderr", "interval",
     "n", "num_fewshot", "baseline", "seed", …}], "comparisons": […]}`; metrics have lm-eval's names.
@@ -113,13 +114,13 @@ def evaluate(
     for one in prepared:
         if one.task.kind == "preference":
             check(one.task, judge is not None)
-    judging = None if judge is None else _open(judge, dtype, backend, store).backend
+    judging = None if judge is None else _open(judge, dtype, backend, device, store).backend
     results: list[Json] = []
     lines: list[str] = []
     measured: list[list[Measured]] = []
     titles = []
     for which in given:
-        opened = _open(which, dtype, backend, store).backend
+        opened = _open(which, dtype, backend, device, store).backend
         titles.append(opened.name)
         measured.append([])
         for one in prepared:
@@ -141,10 +142,12 @@ def evaluate(
     return answered
 
 
-def _open(model: str | Model, dtype: Dtype, backend: BackendName, store: Store | None) -> Model:
+def _open(
+    model: str | Model, dtype: Dtype, backend: BackendName, device: Device, store: Store | None
+) -> Model:
     if not isinstance(model, str):
         return model
-    return open_model(model, dtype=dtype, backend=backend, store=store)
+    return open_model(model, dtype=dtype, backend=backend, device=device, store=store)
 
 
 def _measure(backend: Backend, judge: Backend | None, one: _Prepared, seed: int) -> Measured:

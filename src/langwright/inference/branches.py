@@ -56,7 +56,9 @@ class Branches:
     """Takes the place of a cache's rows in one pass that keeps nothing: each token sees those on
     its way from the root of its tree, and itself. A row holds trees side by side."""
 
-    def __init__(self, rows: Sequence[Sequence[Tree]], width: int) -> None:
+    def __init__(
+        self, rows: Sequence[Sequence[Tree]], width: int, device: torch.device | None = None
+    ) -> None:
         self.positions_BT = torch.zeros(len(rows), width, dtype=torch.int64)
         places = torch.arange(width)
         ends = (places + 1).repeat(len(rows), 1)  # padding is seen by itself alone
@@ -68,7 +70,9 @@ class Branches:
                 ends[row, start:end] = torch.tensor(tree.ends) + start
                 start = end
         # In depth-first order a key is above a query when that lies within the key's subtree.
-        self._seen_BTT = (places <= places[:, None]) & (places[:, None] < ends[:, None, :])
+        seen_BTT = (places <= places[:, None]) & (places[:, None] < ends[:, None, :])
+        self._seen_BTT = seen_BTT.to(device)
+        self.positions_BT = self.positions_BT.to(device)
         self._masks: dict[int | None, Tensor] = {}
 
     def mask(self, window: int | None) -> Tensor:
@@ -175,7 +179,8 @@ def _pass(
                     asked.setdefault(number * width + start + place, []).append((index, token))
             start += len(tree.tokens)
     trees = [[tree for tree, _ in row] for row in rows]
-    hidden = module.hidden(ids, Branches(trees, width)).flatten(0, 1)
+    branches = Branches(trees, width, module.device)
+    hidden = module.hidden(ids.to(module.device), branches).flatten(0, 1)
     everywhere = sorted(asked)
     for start in range(0, len(everywhere), LOGITS_AT_ONCE):
         part = everywhere[start : start + LOGITS_AT_ONCE]

@@ -88,12 +88,16 @@ def watch(module: Decoder | Bert, ids: Sequence[int]) -> Trace:
     hooks += [layer.register_forward_hook(comes_out) for layer in module.layers]
     try:
         with kernel:
-            states = _states(module, torch.tensor([list(ids)]))
+            states = _states(module, torch.tensor([list(ids)], device=_device(module)))
     finally:
         for hook in hooks:
             hook.remove()
     assert len(kernel.seen) == len(module.layers), "each layer calls the kernel once"
     return Trace(list(ids), hidden, kernel.seen, states[0])
+
+
+def _device(module: Decoder | Bert) -> torch.device:
+    return next(module.parameters()).device
 
 
 def _states(module: Decoder | Bert, ids_NT: Tensor) -> Tensor:
@@ -120,7 +124,7 @@ class _Kernel(TorchFunctionMode):
         made = func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             q, k, v = (one[0] for one in args)
-            mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool)
+            mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device)
             if kwargs.get("is_causal"):
                 mask = mask.tril()
             elif kwargs.get("attn_mask") is not None:
@@ -166,7 +170,7 @@ def _without_heads(heads: Sequence[tuple[int, int | None]], module: Decoder | Be
 
 def _identity(rows: list[int]) -> Any:
     def hook(_: nn.Module, given: tuple[Any, ...], made: Tensor) -> Tensor:
-        return made.index_copy(0, torch.tensor(rows), given[0][rows])
+        return made.index_copy(0, torch.tensor(rows, device=made.device), given[0][rows])
 
     return hook
 
@@ -180,7 +184,8 @@ def last_logits(
     for start in range(0, len(rows), step):
         group = rows[start : start + step]
         with without_parts(module, group):
-            hidden_NTE = module.hidden(torch.tensor([list(ids)] * len(group)))
+            ids_NT = torch.tensor([list(ids)] * len(group), device=module.device)
+            hidden_NTE = module.hidden(ids_NT)
         yield from module.head(hidden_NTE[:, -1]).float()
 
 

@@ -134,7 +134,7 @@ def neighbours(
             raise BadInput(f"{name} is '{value}'.", remedy=f"Take {options}.")
     module, tokenizer = bundle.module, bundle.tokenizer
     layer = module.embed_tokens if table == "input" else module.lm_head
-    rows_VE = layer.weight[: tokenizer.vocab_size]
+    rows_VE = layer.weight[: tokenizer.vocab_size].cpu()
     dot_V, norm_V = _compared(rows_VE, token)
     if not norm_V[token]:
         raise BadInput(

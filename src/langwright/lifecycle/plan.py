@@ -18,11 +18,12 @@ from langwright.lifecycle.memory import HOST, memory
 from langwright.lifecycle.planned import write_plan
 from langwright.lifecycle.rehearsal import Rehearsal, rehearse, speed_of, time_steps
 from langwright.model import Architecture
+from langwright.model.device import compute_device
 from langwright.progress import say
 from langwright.providers import load_tokenizer
 from langwright.store import Store
 from langwright.training import read_recipe
-from langwright.training.precision import compute_device, compute_dtype
+from langwright.training.precision import compute_dtype
 from langwright.training.recipe import require_free
 from langwright.training.stages.pretrain import PretrainSettings, shape_of
 

@@ -163,5 +163,5 @@ def weights_sha256(module: torch.nn.Module) -> str:
     """sha256 over the float32 tensors in C order, sorted by name (a tied head counts once)."""
     digest = hashlib.sha256()
     for _, weight in sorted(whole_weights(module).items()):
-        digest.update(weight.float().contiguous().numpy().data)
+        digest.update(weight.float().cpu().contiguous().numpy().data)
     return digest.hexdigest()

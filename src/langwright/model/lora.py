@@ -137,7 +137,9 @@ class Adapters:
             raise ValueError(f"{len(self._rows)} adapters are named for {len(x)} rows")
         for name in {name for name in self._rows if name is not None and name in parts}:
             rows = [row for row, one in enumerate(self._rows) if one == name]
-            y = y.index_copy(0, torch.tensor(rows), parts[name](linear, x[rows], y[rows]))
+            y = y.index_copy(
+                0, torch.tensor(rows, device=y.device), parts[name](linear, x[rows], y[rows])
+            )
         return y
 
     @contextmanager

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from langwright.backend import Dtype
+from langwright.backend import Device, Dtype
 from langwright.errors import BadInput, LangwrightError, suggest
 from langwright.progress import say
 from langwright.providers.backends import NAMES
@@ -30,6 +30,7 @@ def bench(
     prompt_tokens: int = 512,
     tokens: int = 128,
     dtype: Dtype = "float32",
+    device: Device = "cpu",
     rounds: int = 3,
 ) -> dict[str, Any]:
     """Measure each of `models` (named as in `load`) in each of `backend`: a process for each, one
@@ -41,6 +42,8 @@ def bench(
     the sum over all requests while all are being answered; `total_tokens_per_s` has the prompts in
     its time too. `against_own` divides by the own engine's, where it was measured beside. Memory is
     the process's peak, mapped files among it; null where another process has the model.
+
+    `device` is where the own engine computes.
 
     A contender that fails is a row with `error`. Raises `BadInput` for sizes that are none.
     """
@@ -60,7 +63,7 @@ def bench(
                 continue
             say(f"round {number + 1} of {rounds}: {model} in {name}")
             order = Order(
-                model, name, dtype, tuple(concurrency), prompt_tokens, tokens, seed=number
+                model, name, dtype, device, tuple(concurrency), prompt_tokens, tokens, seed=number
             )
             told = _child(order)
             if "error" in told:

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from langwright.backend import Backend, Dtype, Event, Request, Sampling
+from langwright.backend import Backend, Device, Dtype, Event, Request, Sampling
 from langwright.errors import LangwrightError, Unsupported
 from langwright.store import Store
 
@@ -42,6 +42,7 @@ class Order:
     model: str
     backend: str
     dtype: Dtype
+    device: Device
     concurrency: tuple[int, ...]
     prompt_tokens: int
     tokens: int
@@ -210,14 +211,14 @@ def peak_memory() -> int | None:
 
 
 def open_contender(
-    model: str, backend: str, dtype: Dtype, *, slots: int, context: int
+    model: str, backend: str, dtype: Dtype, device: Device, *, slots: int, context: int
 ) -> tuple[Backend, bool]:
     """A back end for `bench`, and whether its memory is this process's."""
     from langwright.providers.backends import open_other
     from langwright.providers.open import is_address, open_model, places_of
 
     if backend == "own":
-        return open_model(model, dtype=dtype).backend, not is_address(model)
+        return open_model(model, dtype=dtype, device=device).backend, not is_address(model)
     place, added = places_of(model, Store())
     if added is not None:
         raise Unsupported(
@@ -242,6 +243,7 @@ def run(order: Order) -> dict[str, Any]:
         order.model,
         order.backend,
         order.dtype,
+        order.device,
         slots=max(order.concurrency),
         context=order.prompt_tokens + order.tokens + 16,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langwright.backend import BackendName, Dtype
+from langwright.backend import BackendName, Device, Dtype
 from langwright.errors import BadInput, NotFound, Unsupported, suggest
 from langwright.providers.place import Place
 from langwright.store import Run, Store
@@ -28,6 +28,7 @@ def open_model(
     *,
     dtype: Dtype = "float32",
     backend: BackendName = "own",
+    device: Device = "cpu",
     adapters: Sequence[str] = (),
     settings: EngineSettings | None = None,
     store: Store | None = None,
@@ -42,6 +43,8 @@ def open_model(
 
     `backend` is what computes: the own engine; `llama.cpp`, for GGUF files; `transformers`, for
     Hugging Face folders of families that the own engine does not have.
+
+    `device` is where the own engine computes.
 
     `adapters` are held beside the weights, so that each request may name another, by the last part
     of its name; `settings` are those of the own engine.
@@ -58,20 +61,21 @@ def open_model(
     for a provider's model or an unknown family, `Damaged` for a file that cannot be read.
     """
     if is_address(name):
-        return _served(name, dtype, backend)
+        return _served(name, dtype, backend, device)
     place, added = places_of(name, store or Store())
     # Here, since importing torch takes seconds and a misspelt name should not.
     from langwright.inference import Embedder, Engine
     from langwright.model import Adapters, is_quantised, load_adapter, load_model
+    from langwright.model.device import compute_device
     from langwright.model.encoder import is_encoder, load_encoder
     from langwright.providers.handle import Model
 
     if backend != "own":
         from langwright.providers.backends import open_other
 
-        if added is not None or adapters or settings is not None:
+        if added is not None or adapters or settings is not None or device != "cpu":
             raise Unsupported(
-                f"{backend} is given no adapter and no settings here.",
+                f"{backend} is given no adapter, no settings and no device here.",
                 remedy=f"Leave --backend out, or export '{name}' as one model first.",
             )
         return Model(open_other(place, backend, dtype))
@@ -88,6 +92,7 @@ def open_model(
             raise
         remedy = f"{error.remedy} Or let transformers compute it: --backend transformers."
         raise Unsupported(error.message, remedy=remedy) from None
+    bundle.module.to(compute_device(device))
     if added is None:
         held = Adapters(bundle.module) if adapters else None
         for one in adapters:
@@ -114,11 +119,11 @@ def is_address(name: str) -> bool:
     return name.startswith(("http://", "https://"))
 
 
-def _served(name: str, dtype: Dtype, backend: BackendName) -> Model:
-    if dtype != "float32" or backend != "own":
+def _served(name: str, dtype: Dtype, backend: BackendName, device: Device) -> Model:
+    if (dtype, backend, device) != ("float32", "own", "cpu"):
         raise BadInput(
-            f"What computes at {name.partition('#')[0]}, and how, is the server's affair.",
-            remedy="Leave the dtype and the back end out.",
+            f"What computes at {name.partition('#')[0]}, where and how, is the server's affair.",
+            remedy="Leave the dtype, the back end and the device out.",
         )
     from langwright.providers.handle import Model
     from langwright.providers.openai_compatible import OpenAICompatible

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from langwright.model.attention import leave_apart_uncompiled
+from langwright.model.device import compute_device
 from langwright.training.float8 import use_float8
 from langwright.training.optimizer import Optimizers
 from langwright.training.parts import whole
-from langwright.training.precision import compute_device, compute_dtype
+from langwright.training.precision import compute_dtype
 from langwright.training.ranks import ALONE, Ranks
 from langwright.training.settings import LoopSettings
 from langwright.training.sharded import ShardedWeights

@@ -1,20 +1,10 @@
-"""Where to compute, and in which numbers."""
+"""In which numbers to compute."""
 
 from __future__ import annotations
 
 import torch
 
-from langwright.errors import Unsupported
 from langwright.model.torch_kernels import has_bfloat16
-
-
-def compute_device(device: str) -> torch.device:
-    """The device for `auto` (a GPU where there is one), `cpu` or `cuda`."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise Unsupported("There is no CUDA device here.", remedy="Give device=cpu, or auto.")
-    return torch.device(device)
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from langwright.errors import BadSettings
-from langwright.training.precision import compute_device
+from langwright.model.device import compute_device
 from langwright.training.settings import LoopSettings
 
 B = TypeVar("B")

@@ -6,12 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from langwright.backend import Device
 from langwright.config import Settings
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Of a running mean: how much of it stays at each step."""
 
-Device = Literal["auto", "cpu", "cuda"]
 
 Schedule = Literal["wsd", "cosine", "noam"]
 

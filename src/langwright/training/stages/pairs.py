@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from langwright.backend import Device
 from langwright.errors import BadInput, Unsupported
 from langwright.evaluation import edit_distance
 from langwright.model.pairs import NUM_MARKS, PairsModel, padded
@@ -21,7 +22,7 @@ from langwright.training.epochs import Epochs, held_out
 from langwright.training.lines import open_lines
 from langwright.training.ranks import join
 from langwright.training.run_stage import Result, run_stage
-from langwright.training.settings import Decay, Device, LoopSettings, Schedule
+from langwright.training.settings import Decay, LoopSettings, Schedule
 
 EVALUATED_SOURCES = 200
 _LINE = '{"source": …, "target": …}'
