@@ -4,7 +4,13 @@ from pathlib import Path
 
 from langwright.backend import Dtype
 from langwright.model.architecture import Architecture
-from langwright.model.bundle import ModelBundle, decoder_from, one_thread, weights_sha256
+from langwright.model.bundle import (
+    ModelBundle,
+    decoder_from,
+    one_thread,
+    tensors_sha256,
+    weights_sha256,
+)
 from langwright.model.cache import KVCache
 from langwright.model.cross_entropy import IGNORED
 from langwright.model.decoder import Decoder
@@ -70,6 +76,7 @@ __all__ = [
     "load_text",
     "save_adapter",
     "save_folder",
+    "tensors_sha256",
     "weights_sha256",
     "write_tensors",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from langwright.errors import BadInput
@@ -160,8 +161,13 @@ def _all_numbers(held: Held) -> bool:
 
 
 def weights_sha256(module: torch.nn.Module) -> str:
-    """sha256 over the float32 tensors in C order, sorted by name (a tied head counts once)."""
+    """`tensors_sha256` of a module's weights (a tied head counts once)."""
+    return tensors_sha256(whole_weights(module))
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over the float32 tensors in C order, sorted by name."""
     digest = hashlib.sha256()
-    for _, weight in sorted(whole_weights(module).items()):
-        digest.update(weight.float().cpu().contiguous().numpy().data)
+    for _, values in sorted(tensors.items()):
+        digest.update(values.detach().float().cpu().contiguous().numpy().data)
     return digest.hexdigest()

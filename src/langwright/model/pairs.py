@@ -107,6 +107,18 @@ class PairsModel:
         _, looks = self.module.decode(target_1T, memory, mask, keep=True)
         return torch.cat(looks)
 
+    @property
+    def kind(self) -> str:
+        return "model"
+
+    @property
+    def file(self) -> str:
+        return "model.safetensors"
+
+    @property
+    def learnt(self) -> dict[str, torch.nn.Parameter]:
+        return dict(self.module.named_parameters())
+
     def over(self, weights: dict[str, Tensor]) -> PairsModel:
         """The same model holding `weights` without a copy; raises as `filled` does."""
         return replace(self, module=_holding(self.module.shape, weights))
@@ -121,7 +133,7 @@ class PairsModel:
             name: weight.detach().float().contiguous()
             for name, weight in self.module.named_parameters()
         }
-        write_tensors(folder / "model.safetensors", weights)
+        write_tensors(folder / self.file, weights)
         marked = {"model_type": FAMILY, "exportable": False}
         write_json(folder / "config.json", marked | self.module.shape.model_dump())
         text = json.dumps(self.symbols, ensure_ascii=False)

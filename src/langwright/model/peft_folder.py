@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from langwright.errors import Damaged, NotFound, Unsupported
 from langwright.model.families import ConfigFile
 from langwright.model.folder import read_json, write_tensors
 from langwright.model.lora import TARGETS, Adapter, LoRASettings
+
+FILE = "adapter_model.safetensors"
 
 _KEY = re.compile(
     r"base_model\.model\.model\.(layers\.[0-9]+\.\w+\.\w+)\.(lora_A\.weight|lora_B\.weight|"
@@ -64,7 +67,7 @@ def save_adapter(folder: Path, adapter: Adapter, base: str | None = None) -> Non
         "fan_in_fan_out": False,
         "inference_mode": True,
     }
-    write_tensors(folder / "adapter_model.safetensors", tensors)
+    write_tensors(folder / FILE, tensors)
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     (folder / "adapter_config.json").write_text(text, encoding="utf-8")
 
@@ -81,32 +84,39 @@ def load_adapter(folder: Path) -> Adapter:
             remedy="Give the folder that PEFT, or `langwright`, saved an adapter in.",
         )
     settings = _settings(read_json(folder / "adapter_config.json"))
-    path = folder / "adapter_model.safetensors"
+    path = folder / FILE
     if not path.is_file():
         raise NotFound(
-            f"{folder} holds no adapter_model.safetensors.",
+            f"{folder} holds no {FILE}.",
             remedy="Pickled weights (.bin) are not read; save the adapter as safetensors.",
         )
     try:
         tensors = load_file(path)
     except (SafetensorError, ValueError) as error:
         raise Damaged(f"{path} cannot be read: {error}.", remedy="Fetch it again.") from None
+    parts = parts_of(tensors, str(path))
+    # PEFT may name the targets by a pattern; those that have tensors are meant.
+    targets = dict.fromkeys(path.rpartition(".")[2] for path in parts)
+    return Adapter(settings.model_copy(update={"targets": tuple(targets)}), parts)
+
+
+def parts_of(tensors: Mapping[str, Tensor], file: str) -> dict[str, dict[str, Tensor]]:
+    """The tensors of such a file by their matrix and our names. Raises `Unsupported` and `Damaged`
+    as `load_adapter`."""
     parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, values in tensors.items():
         match = _KEY.fullmatch(name)
         if match is None:
             raise Unsupported(
-                f"{path} has the tensor '{name[:120]}', which is not of a layer's matrices.",
+                f"{file} has the tensor '{name[:120]}', which is not of a layer's matrices.",
                 remedy=f"Adapt only {', '.join(TARGETS)}.",
             )
         if not bool(torch.isfinite(values).all()):
             raise Damaged(
-                f"{path} has values in '{name}' that are not numbers.", remedy="Train it again."
+                f"{file} has values in '{name}' that are not numbers.", remedy="Train it again."
             )
         parts[match[1]][_OURS[match[2].removesuffix(".weight")]] = values.float()
-    # PEFT may name the targets by a pattern; those that have tensors are meant.
-    targets = dict.fromkeys(path.rpartition(".")[2] for path in parts)
-    return Adapter(settings.model_copy(update={"targets": tuple(targets)}), dict(parts))
+    return dict(parts)
 
 
 def _settings(values: dict[str, Any]) -> LoRASettings:

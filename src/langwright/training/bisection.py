@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from langwright.errors import BadInput, BadSettings, Unsupported
-from langwright.model import load_model
 from langwright.progress import say
 from langwright.store import Run, Store
 from langwright.tokens import END_OF_TEXT
@@ -28,7 +27,7 @@ from langwright.training.replay import checkpoint_steps, folder_of, require_one_
 from langwright.training.run_stage import complete
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.stages.sft import SFT
-from langwright.training.trained import Trained, TrainedDecoder
+from langwright.training.trained import Model, Trained
 
 SHOWN_CHARACTERS = 200
 NEVER = 10**9
@@ -162,7 +161,7 @@ class _Search:
         return self._behaviour.logprob(trained.module.eval())
 
     def _at(self, step: int) -> float:
-        return self._behaviour.logprob(load_model(folder_of(self._run, step) / "model").module)
+        return self._behaviour.logprob(self._rebuilt.at(folder_of(self._run, step)).module)
 
     def _replay(self, start: int, until: int) -> list[_Moment]:
         """Steps `start` to `until` again, looked at before each."""
@@ -171,7 +170,7 @@ class _Search:
         moments: dict[int, _Moment] = {}
 
         def look(step: int, window: int, trained: Trained[Any]) -> None:
-            assert isinstance(trained, TrainedDecoder)
+            assert isinstance(trained, Model)
             trained.module.eval()
             pieces = stage.pieces(window)
             products = influences(trained, self._behaviour, pieces, settings.micro_batch_tokens)

@@ -201,8 +201,9 @@ def return_to(run: Run, step: int) -> int:
     return _step(earlier[-1])
 
 
-def load_checkpoint(run: Run) -> Checkpoint | None:
-    """The latest checkpoint, its sums checked; None where there is none yet."""
+def load_checkpoint(run: Run, file: str) -> Checkpoint | None:
+    """The latest checkpoint, its sums checked, with the tensors of its model's `file`; None where
+    there is none yet."""
     pointer = run.checkpoints / "latest"
     if not pointer.exists():
         return None
@@ -212,7 +213,7 @@ def load_checkpoint(run: Run) -> Checkpoint | None:
         for name, expected in stored["sha256"].items():
             if _sha256(path / name) != expected:
                 raise _damaged(run, path, f"{name} is not what was written")
-        weights = load_file(path / "model" / "model.safetensors")
+        weights = load_file(path / "model" / file)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise _damaged(run, path, str(error)) from None
     return Checkpoint(path, stored["state"], weights)

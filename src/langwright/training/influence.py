@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from langwright.model import IGNORED, Decoder
+from langwright.model import IGNORED
 from langwright.training.behaviour import Behaviour
 from langwright.training.examples import Piece
-from langwright.training.trained import TrainedDecoder
+from langwright.training.trained import Model
 
 STEP = 3e-4
 """How far the weights are moved to see the slope, as a share of their norm: far enough for float32
@@ -18,7 +18,7 @@ to show it, near enough for it to be a line."""
 
 
 def influences(
-    trained: TrainedDecoder, behaviour: Behaviour, pieces: Sequence[Piece], batch_tokens: int
+    trained: Model, behaviour: Behaviour, pieces: Sequence[Piece], batch_tokens: int
 ) -> list[float]:
     """For each piece the product of two gradients: that of its loss (a sum, in nats), and that of
     the behaviour's (`Behaviour.nats`). A step of plain descent on the piece, at the rate r, raises
@@ -27,8 +27,8 @@ def influences(
     It is the slope of the pieces' losses along the behaviour's gradient, which two readings of all
     pieces give, on both sides of the weights: no gradient of each is needed.
     """
-    weights = {name: weight.detach() for name, weight in trained.module.named_parameters()}
-    gradient = _gradient(trained.module, behaviour)
+    weights = {name: weight.detach() for name, weight in trained.learnt.items()}
+    gradient = _gradient(trained, behaviour)
     length = _norm(gradient)
     if length == 0:
         return [0.0] * len(pieces)
@@ -40,9 +40,11 @@ def influences(
     return ((beyond - behind) * (length / (2 * step))).tolist()
 
 
-def _gradient(module: Decoder, behaviour: Behaviour) -> dict[str, Tensor]:
-    named = {name: one.requires_grad_(True) for name, one in module.named_parameters()}
-    found = torch.autograd.grad(behaviour.nats(module), list(named.values()), allow_unused=True)
+def _gradient(trained: Model, behaviour: Behaviour) -> dict[str, Tensor]:
+    named = {name: one.requires_grad_(True) for name, one in trained.learnt.items()}
+    found = torch.autograd.grad(
+        behaviour.nats(trained.module), list(named.values()), allow_unused=True
+    )
     return {name: one for name, one in zip(named, found, strict=True) if one is not None}
 
 
@@ -60,7 +62,7 @@ def _moved(
 
 
 @torch.no_grad()
-def _losses(trained: TrainedDecoder, pieces: Sequence[Piece], batch_tokens: int) -> Tensor:
+def _losses(trained: Model, pieces: Sequence[Piece], batch_tokens: int) -> Tensor:
     """The loss of each piece, a sum in nats, float64 [pieces]."""
     module = trained.module
     losses = torch.zeros(len(pieces), dtype=torch.float64)

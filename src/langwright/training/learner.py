@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -19,7 +19,7 @@ from langwright.training.precision import compute_dtype
 from langwright.training.ranks import ALONE, Ranks
 from langwright.training.settings import LoopSettings
 from langwright.training.sharded import ShardedWeights
-from langwright.training.weights import MasterWeights
+from langwright.training.weights import AdapterWeights, MasterWeights
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B", bound="Batch")
@@ -46,10 +46,17 @@ class Batch(Protocol):
 class Learner(Generic[M]):
     """`module` in the numbers and on the device that the settings say, ready to learn.
 
-    A step is `gradients`, then `clip`, then `move`.
+    A step is `gradients`, then `clip`, then `move`. Of an adapter's model the parameters that are
+    `learnt` are given: the others stay as they are, in the numbers that they are in.
     """
 
-    def __init__(self, module: M, settings: LoopSettings, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        module: M,
+        settings: LoopSettings,
+        ranks: Ranks = ALONE,
+        learnt: Mapping[str, nn.Parameter] | None = None,
+    ) -> None:
         self.settings, self.ranks = settings, ranks
         self.device = compute_device(settings.device)
         self.module = module.to(self.device).train()
@@ -65,8 +72,11 @@ class Learner(Generic[M]):
             if settings.activation_checkpointing:
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         dtype = compute_dtype(settings.precision, self.device)
-        self.masters: MasterWeights | ShardedWeights
-        if ranks.mesh is None:
+        self.masters: MasterWeights | ShardedWeights | AdapterWeights
+        if learnt is not None and len(learnt) < sum(1 for _ in module.parameters()):
+            assert ranks.mesh is None, "an adapter is trained in one process"
+            self.masters = AdapterWeights(module, learnt)
+        elif ranks.mesh is None:
             self.masters = MasterWeights(module, dtype)
         else:
             self.masters = ShardedWeights(module, dtype, ranks.mesh)

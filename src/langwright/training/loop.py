@@ -101,14 +101,14 @@ class _Training(Generic[M, B]):
         self.ranks, self.until, self.watch = ranks, until, watch
         self.module = trained.module
         self.state = TrainingState()
-        found = load_checkpoint(run)
+        found = load_checkpoint(run, trained.file)
         if found is not None:
             self.state = TrainingState.of(found.state)
             stored = trained.named(found.weights)
             with torch.no_grad():
-                for name, weight in self.module.named_parameters():
+                for name, weight in trained.learnt.items():
                     weight.copy_(stored[name])
-        self.learner = Learner(self.module, settings, ranks)
+        self.learner = Learner(self.module, settings, ranks, learnt=trained.learnt)
         if found is not None:
             found.restore(self.learner.optimizers.blank(), ranks)
         self.usage = Usage(self.module, settings.context_length, self.learner.device, ranks.size)

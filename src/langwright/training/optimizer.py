@@ -36,8 +36,9 @@ class Optimizers:
         chosen = {id(weight) for weight in tables + small}
         matrices = [weight for weight in weights.values() if id(weight) not in chosen]
         rate, decay = settings.learning_rate, settings.weight_decay
+        for_tables = settings.embedding_learning_rate or rate
         groups = [
-            {"params": tables, "peak": settings.embedding_learning_rate, "weight_decay": 0.0},
+            {"params": tables, "peak": for_tables, "weight_decay": 0.0},
             {"params": small, "peak": rate, "weight_decay": 0.0},
         ]
         self._parts: list[torch.optim.Optimizer] = []

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from safetensors.torch import load_file
+
 from langwright.errors import Unsupported
-from langwright.model import Architecture, load_shape, load_text
+from langwright.model import Architecture, load_model, load_shape, load_text
+from langwright.model.peft_folder import FILE as ADAPTER_FILE
 from langwright.model.text_parts import TextParts
 from langwright.store import Artifact, Run, Store
 from langwright.training.stages import pretrain, sft
 from langwright.training.stages.pretrain import Pretrain, PretrainSettings
 from langwright.training.stages.sft import SFT, SFTSettings
-from langwright.training.trained import TrainedDecoder
+from langwright.training.trained import Model, TrainedDecoder
 
-Prepare: TypeAlias = Callable[[Any], tuple[TrainedDecoder, Pretrain | SFT]]
+Prepare: TypeAlias = Callable[[Any], tuple[Model, Pretrain | SFT]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Rebuilt:
     data: list[Path]
     parents: list[Artifact]
     prepare: Prepare
+
+    def at(self, checkpoint: Path) -> Model:
+        """The model of a checkpoint."""
+        folder = checkpoint / "model"
+        if not (folder / ADAPTER_FILE).exists():
+            return TrainedDecoder(load_model(folder))
+        begun, _ = self.prepare(self.settings)
+        return begun.over(begun.named(load_file(folder / ADAPTER_FILE)))
 
 
 def rebuild(run: Run, store: Store) -> Rebuilt:

@@ -13,12 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from langwright.errors import Unsupported
-from langwright.model import load_model
 from langwright.progress import say
 from langwright.store import Run, Store
 from langwright.training.loop import train
 from langwright.training.rebuilt import rebuild
-from langwright.training.trained import TrainedDecoder
 
 
 def verify_resume(name: str, *, store: Store | None = None) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def folder_of(run: Run, step: int) -> Path:
 
 def tensors_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     """All tensors of a checkpoint that one process wrote, by file and name."""
-    files = [checkpoint / "model" / "model.safetensors", *(checkpoint / "optimizer").iterdir()]
+    files = [*(checkpoint / "model").glob("*.safetensors"), *(checkpoint / "optimizer").iterdir()]
     return {
         f"{file.parent.name}/{name}": value
         for file in files
@@ -102,6 +100,5 @@ def trained_again(run: Run, store: Store, start: int, until: int) -> Iterator[Pa
         copy.open(run.settings, run.parents)
         shutil.copytree(origin, folder_of(copy, start))
         (copy.checkpoints / "latest").write_text(origin.name)
-        begun = TrainedDecoder(load_model(origin / "model"))
-        train(copy, begun, rebuilt.stage, rebuilt.settings, until=until)
+        train(copy, rebuilt.at(origin), rebuilt.stage, rebuilt.settings, until=until)
         yield folder_of(copy, until)

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from langwright.errors import LangwrightError
-from langwright.model import weights_sha256
+from langwright.model import tensors_sha256
 from langwright.model.description import describe_module, in_a_line
 from langwright.progress import say
 from langwright.store import Artifact, Run, Store
@@ -53,22 +53,24 @@ def run_stage(
             run.update_state(status="running", fault=None)
         try:
             trained, stage, done = complete(run, settings, prepare, ranks)
+            # An adapter is a model together with what it was trained on.
+            model = f"{parents[0].name}+{run.name}" if trained.kind == "adapter" else run.name
             if not ranks.leads:
-                return {"run": run.name, "model": run.name, **done}
+                return {"run": run.name, "model": model, **done}
             done["metrics"] |= stage.evaluate(trained.module, whole=True)
             device = next(trained.module.parameters()).device
             done["metrics"]["peak_memory_bytes"] = peak_memory(device)
             trained.module.cpu()
             result = {
                 "run": run.name,
-                "model": run.name,
+                "model": model,
                 **done,
-                "weights_sha256": weights_sha256(trained.module),
+                "weights_sha256": tensors_sha256(trained.learnt),
             }
             licence = next((p.licence for p in parents if p.licence), None)
             with store.writing(
                 run.name,
-                "model",
+                trained.kind,
                 parents=parents,
                 settings=values,
                 metrics=result["metrics"],

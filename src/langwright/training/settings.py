@@ -41,7 +41,8 @@ class LoopSettings(Settings):
     `micro_batch_tokens` (memory), which changes the time of a step and not its result.
     `precision` `auto` computes in bfloat16 where the processor has it, else in float32; `float8` in
     bfloat16 but for the matrices of a decoder's blocks, on a GPU that multiplies 8-bit floats. The
-    weights themselves are always float32. `schedule` `wsd` ends with a decay, `cosine` is one from
+    weights themselves are always float32. `embedding_learning_rate` is that of the tables of
+    tokens; None: `learning_rate`. `schedule` `wsd` ends with a decay, `cosine` is one from
     the warm-up on, `noam` (the 2017 Transformer's) never ends; the last two have no
     `decay_fraction`. `optimizer` `muon` moves the matrices of the layers by Muon and the rest by
     AdamW.
@@ -65,7 +66,7 @@ class LoopSettings(Settings):
     micro_batch_tokens: int = Field(4096, ge=1)
     context_length: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
-    embedding_learning_rate: float = Field(gt=0)
+    embedding_learning_rate: float | None = Field(None, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     optimizer: Literal["adamw", "muon"] = "adamw"
     muon_momentum: Decay = 0.95

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
-from langwright.model import Decoder, ModelBundle, decoder_from, save_folder
+from langwright.model import (
+    Adapter,
+    Adapters,
+    Decoder,
+    LoRASettings,
+    ModelBundle,
+    decoder_from,
+    save_adapter,
+    save_folder,
+)
+from langwright.model.peft_folder import FILE as ADAPTER_FILE
+from langwright.model.peft_folder import parts_of
 
 M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
 
@@ -18,18 +31,34 @@ class Trained(Protocol[M_co]):
     module's `named_parameters`."""
 
     @property
+    def kind(self) -> str:
+        """That of the artifact that it becomes."""
+        ...
+
+    @property
+    def file(self) -> str:
+        """The file of its folder that holds what is learnt."""
+        ...
+
+    @property
     def module(self) -> M_co: ...
 
+    @property
+    def learnt(self) -> dict[str, nn.Parameter]:
+        """The parameters of the module that are trained; the others stay."""
+        ...
+
     def over(self, weights: dict[str, Tensor]) -> Trained[M_co]:
-        """The same model for use, its module holding `weights` (float32) without a copy."""
+        """The same model for use, its module holding `weights` (float32) for what is learnt,
+        without a copy."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write all that loads it again, the weights as `model.safetensors`."""
+        """Write all that loads it again."""
         ...
 
     def named(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of that file by our names."""
+        """The tensors of `file` by our names."""
         ...
 
 
@@ -38,10 +67,16 @@ class TrainedDecoder:
     """A decoder with its tokenizer and template, in a Hugging Face folder."""
 
     bundle: ModelBundle
+    kind: str = "model"
+    file: str = "model.safetensors"
 
     @property
     def module(self) -> Decoder:
         return self.bundle.module
+
+    @property
+    def learnt(self) -> dict[str, nn.Parameter]:
+        return dict(self.module.named_parameters())
 
     def over(self, weights: dict[str, Tensor]) -> TrainedDecoder:
         module = decoder_from(self.module.shape, dict(weights))
@@ -54,3 +89,71 @@ class TrainedDecoder:
     def named(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
         shape = self.module.shape
         return shape.of.to_ours(stored, shape)
+
+
+NAME = "trained"
+"""That of the adapter on the module."""
+
+
+@dataclass(frozen=True)
+class TrainedAdapter:
+    """An adapter on a decoder that stays as it is, in a folder as PEFT writes it; `base` is the
+    name of the decoder."""
+
+    bundle: ModelBundle
+    adapters: Adapters
+    base: str
+    kind: str = "adapter"
+    file: str = ADAPTER_FILE
+
+    @classmethod
+    def fresh(
+        cls, bundle: ModelBundle, settings: LoRASettings, base: str, seed: int
+    ) -> TrainedAdapter:
+        """An adapter that changes nothing yet. Raises `BadSettings` as `Adapters.add`."""
+        adapters = Adapters(bundle.module)
+        adapters.add(NAME, settings, seed)
+        adapters.select(NAME)
+        return cls(bundle, adapters, base)
+
+    @property
+    def module(self) -> Decoder:
+        return self.bundle.module
+
+    @property
+    def learnt(self) -> dict[str, nn.Parameter]:
+        own = {id(one) for one in self.adapters.parameters(NAME)}
+        return {name: one for name, one in self.module.named_parameters() if id(one) in own}
+
+    @property
+    def adapter(self) -> Adapter:
+        return self.adapters.take(NAME)
+
+    def over(self, weights: dict[str, Tensor]) -> TrainedAdapter:
+        learnt = self.learnt
+        mine = {id(one) for one in learnt.values()}
+        # All but the adapter's own is shared with the copy, not copied.
+        shared: dict[int, Any] = {
+            id(one): one
+            for one in chain(self.module.parameters(), self.module.buffers())
+            if id(one) not in mine
+        }
+        module, adapters = deepcopy((self.module, self.adapters), shared)
+        other = replace(self, bundle=replace(self.bundle, module=module), adapters=adapters)
+        for name, parameter in other.learnt.items():
+            parameter.requires_grad_(False).data = weights[name]
+        module.eval()
+        return other
+
+    def save(self, folder: Path) -> None:
+        save_adapter(folder, self.adapter, self.base)
+
+    def named(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            f"{path}.adapters.{NAME}.{key}": values
+            for path, parts in parts_of(stored, self.file).items()
+            for key, values in parts.items()
+        }
+
+
+Model: TypeAlias = TrainedDecoder | TrainedAdapter

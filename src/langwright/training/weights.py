@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -66,3 +68,15 @@ class MasterWeights:
         self.clear()
         if self._copies:
             torch._foreach_copy_(self._copies, self._masters)
+
+
+class AdapterWeights(MasterWeights):
+    """The parameters of a module that are `learnt`, which are float32, and compute as they are; the
+    others stay."""
+
+    def __init__(self, module: nn.Module, learnt: Mapping[str, nn.Parameter]) -> None:
+        module.requires_grad_(False)
+        self.weights = {name: held.requires_grad_(True) for name, held in learnt.items()}
+        self._copies = []
+        self._masters = list(self.weights.values())
+        self.clear()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from langwright.errors import BadInput, Unsupported
 from langwright.inference import score_rows
-from langwright.model import IGNORED, Decoder, load_model
+from langwright.model import IGNORED, Decoder
 from langwright.model.text_parts import TextParts
 from langwright.progress import say
 from langwright.store import Artifact, Store
@@ -28,21 +28,20 @@ from langwright.training.lines import open_lines
 from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
-from langwright.training.settings import LoopSettings
-from langwright.training.trained import TrainedDecoder
+from langwright.training.trained import Model
+from langwright.training.tuning import TuningSettings, begin, require_alone
 
 EVALUATED_CONVERSATIONS = 200
 
 
-class SFTSettings(LoopSettings):
-    """The recipe of a fine-tuning run: `model` to start from, `data` to learn, and the loop.
+class SFTSettings(TuningSettings):
+    """The recipe of a fine-tuning run: `data` to learn, and how (see `TuningSettings`).
 
     `data` is an artifact of kind `conversations` or a .jsonl file: one object a line,
     {"messages": [{"role", "content"}, …]}. What `forget` names by its digest is not learnt from;
     all others stay where and when they would be with it.
     """
 
-    model: str
     data: str
     validation_fraction: float = Field(0.05, gt=0, lt=1)
     forget: Forgotten = ()
@@ -57,6 +56,7 @@ def sft(
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     shape = '{"messages": [...]}'
     ranks = join(chosen)
+    require_alone(chosen, ranks.size)
     with ranks.first_alone():
         base = store.get(chosen.model)
         data = open_lines(chosen.data, "conversations", shape, store)
@@ -73,10 +73,10 @@ def sft(
 
 def prepare(
     settings: SFTSettings, base: Artifact, data: Artifact, store: Store
-) -> tuple[TrainedDecoder, SFT]:
+) -> tuple[Model, SFT]:
     """The model before its first step, and the stage."""
-    bundle = load_model(store.path(base))
-    return TrainedDecoder(bundle), SFT.build(settings, bundle.text, data, store)
+    bundle, trained = begin(settings, base, store)
+    return trained, SFT.build(settings, bundle.text, data, store)
 
 
 def _encode(template: ChatTemplate | None, path: Path, context_length: int) -> list[Row]:

@@ -1,0 +1,201 @@
+"""Fine-tuning an adapter: the base stays, the rest is as for all weights."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import langwright as lw
+from langwright.errors import BadSettings, Unsupported
+from langwright.inference import score_rows
+from langwright.model import Adapters, LoRASettings, load_adapter, load_model, tensors_sha256
+from langwright.model.lora import TARGETS
+from langwright.store import Store
+from langwright.training import forget, pretrain, sft, verify_resume
+from langwright.training.learner import Learner
+from langwright.training.stages.sft import SFTSettings
+from langwright.training.trained import TrainedAdapter
+from langwright.training.tuning import TuningSettings, require_alone
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+RECIPE = str(Path(__file__).parent.parent / "mini.toml")
+STEPS = 16
+TUNING: dict[str, Any] = {
+    "model": "base", "method": "lora", "rank": 4, "steps": STEPS, "learning_rate": 3e-2,
+    "tokens_per_step": 256, "warmup_steps": 2, "checkpoint_every": 4, "keep_checkpoints": STEPS,
+    "eval_every": STEPS, "embedding_learning_rate": None,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Whatever is asked, the answer is one of two."""
+    path = tmp_path_factory.mktemp("talk") / "talk.jsonl"
+    draw = random.Random(1)
+    words = ["fox", "dog", "sees", "finds", "lazy", "quick", "old", "new"]
+    lines = [
+        {
+            "messages": [
+                {"role": "user", "content": " ".join(draw.choices(words, k=4))},
+                {"role": "assistant", "content": draw.choice(["the lazy dog", "a quick fox"])},
+            ]
+        }
+        for _ in range(60)
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, words: str, talk: str) -> Store:
+    """A small base, and one adapter trained on it."""
+    store = Store(tmp_path_factory.mktemp("home"))
+    pretrain(RECIPE, name="base", store=store, corpus=words, steps=80, eval_every=80)
+    sft(RECIPE, name="polite", store=store, data=talk, **TUNING)
+    return store
+
+
+def test_an_adapter_is_trained_and_the_base_stays(store: Store, talk: str) -> None:
+    before = store.get("base").digest
+    result = sft(RECIPE, name="polite", store=store, data=talk, **TUNING)
+    assert result["model"] == "base+polite"
+    artifact = store.get("polite")
+    assert artifact.kind == "adapter"
+    assert store.get("base").digest == before
+    parents = [store.get(digest).name for digest in store.run("polite").parents]
+    assert parents == ["base", "conversations-talk"]
+    losses = [line["loss"] for line in store.run("polite").read_metrics() if "loss" in line]
+    assert losses[-1] < 0.75 * losses[0]
+    adapter = load_adapter(store.path(artifact))
+    assert (adapter.settings.rank, set(adapter.settings.targets)) == (4, set(TARGETS))
+    tensors = {
+        f"{path}.adapters.trained.{key}": values
+        for path, parts in adapter.parts.items()
+        for key, values in parts.items()
+    }
+    assert tensors_sha256(tensors) == result["weights_sha256"]
+
+
+def test_the_trained_adapter_is_the_one_that_answers(store: Store) -> None:
+    """What the run measured at its end is what the engine says of MODEL+ADAPTER, merged."""
+    model = lw.load("base+polite", store=store)
+    ids = model.template.encode(
+        [{"role": "user", "content": "fox dog"}], add_generation_prompt=True
+    )
+    (merged,) = score_rows(model.module, [ids], 64, 63)
+    bundle = load_model(store.path(store.get("base")))
+    adapters = Adapters(bundle.module)
+    adapters.load("x", load_adapter(store.path(store.get("polite"))))
+    (alone,) = score_rows(bundle.module, [ids], 64, 63)
+    with adapters.use("x"):
+        (beside,) = score_rows(bundle.module, [ids], 64, 63)
+    assert beside[1:] == pytest.approx(merged[1:], abs=1e-5)
+    assert alone[1:] != pytest.approx(merged[1:], abs=1e-2)
+
+
+def test_a_run_of_an_adapter_resumes_to_the_bit(store: Store) -> None:
+    found = verify_resume("polite", store=store)
+    assert found["equal"]
+    assert (
+        found["tensors"] == 7 * 2 * 4 * 2
+    )  # A and B; 7 matrices; 2 layers; weights, means, squares, steps
+
+
+def test_a_checkpoint_of_an_adapter_is_an_adapter(store: Store) -> None:
+    early = lw.load("base+polite@4", store=store)
+    assert early.name == "base+polite@4"
+
+
+def test_a_conversation_is_forgotten_from_an_adapter(store: Store, talk: str) -> None:
+    """As a run that never saw it, to the bit."""
+    forgotten = forget("polite", "conversations.jsonl:7", store=store)
+    digest = store.run(forgotten["run"]).settings["forget"]
+    never = sft(RECIPE, name="never", store=store, data=talk, **TUNING, forget=digest)
+    assert forgotten["weights_sha256"] == never["weights_sha256"]
+    assert (
+        forgotten["weights_sha256"]
+        != sft(RECIPE, name="polite", store=store, data=talk, **TUNING)["weights_sha256"]
+    )
+
+
+@pytest.mark.parametrize("held", ["int8", "nf4"])
+def test_an_adapter_learns_on_a_quantised_base(store: Store, talk: str, held: str) -> None:
+    name = f"on-{held}"
+    given = TUNING | {"base_dtype": held}
+    sft(RECIPE, name=name, store=store, data=talk, **given)
+    losses = [line["loss"] for line in store.run(name).read_metrics() if "loss" in line]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_only_the_adapter_has_gradients_and_an_optimizer(store: Store) -> None:
+    bundle = load_model(store.path(store.get("base")))
+    before = {name: held.clone() for name, held in bundle.module.named_parameters()}
+    trained = TrainedAdapter.fresh(bundle, LoRASettings(rank=4, dora=True), "base", 0)
+    settings = TuningSettings.build(
+        {"steps": 1, "tokens_per_step": 64, "context_length": 32, "learning_rate": 1e-2}
+        | {"model": "base", "method": "lora", "precision": "float32", "warmup_steps": 0}
+    )
+    learner = Learner(trained.module, settings, learnt=trained.learnt)
+    ids = torch.arange(1, 65).view(2, 32)
+    trained.module.nll(ids[:, :-1], ids[:, 1:]).backward()
+    learner.clip()
+    learner.move(1.0)
+    assert set(learner.masters.weights) == set(trained.learnt)
+    assert {name.rpartition(".")[2] for name in trained.learnt} == {"lora_A", "lora_B", "magnitude"}
+    after = dict(trained.module.named_parameters())
+    assert all(torch.equal(after[name], held) for name, held in before.items())
+    assert all(after[name].grad is None for name in before)
+    moved = [name for name, held in trained.learnt.items() if held.abs().max() > 0]
+    assert any(name.endswith("lora_B") for name in moved)
+
+
+def test_gradients_are_those_of_peft(store: Store, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    transformers = pytest.importorskip("transformers")
+    folder = store.path(store.get("base"))
+    bundle = load_model(folder)
+    trained = TrainedAdapter.fresh(bundle, LoRASettings(rank=4), "base", 0)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in trained.learnt.values():
+        parameter.data.normal_(0, 0.05, generator=generator)
+    trained.save(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    theirs = peft.PeftModel.from_pretrained(theirs, tmp_path, is_trainable=True)
+    ids = torch.randint(0, 300, (3, 40), generator=generator)
+    targets = ids[:, 1:].clone()
+    targets[0, :20] = -100
+    trained.module.requires_grad_(False)
+    for parameter in trained.learnt.values():
+        parameter.requires_grad_(True)
+    ours = trained.module.nll(ids[:, :-1], targets)
+    ours.backward()
+    logits = theirs(ids[:, :-1]).logits
+    loss = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), reduction="sum"
+    )
+    loss.backward()
+    torch.testing.assert_close(ours, loss, rtol=1e-5, atol=1e-4)
+    for name, parameter in theirs.named_parameters():
+        if parameter.requires_grad:
+            path = name.removeprefix("base_model.model.model.").removesuffix(".default.weight")
+            place, _, key = path.rpartition(".")
+            mine = trained.learnt[f"{place}.adapters.trained.{key}"].grad
+            torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_settings_of_an_adapter_alone_are_refused_without_one() -> None:
+    given = {"model": "m", "data": "d", "steps": 1, "learning_rate": 1e-3}
+    given |= {"tokens_per_step": 64, "context_length": 32}
+    with pytest.raises(BadSettings, match="method full has no rank"):
+        SFTSettings.build(given | {"rank": 8})
+    with pytest.raises(BadSettings, match="its tables stay"):
+        SFTSettings.build(given | {"method": "lora", "embedding_learning_rate": 1e-3})
+    with pytest.raises(Unsupported, match="one process"):
+        require_alone(SFTSettings.build(given | {"method": "lora"}), 2)
+    require_alone(SFTSettings.build(given), 2)
