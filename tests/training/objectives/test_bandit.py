@@ -77,7 +77,7 @@ class World:
             return float((policy.exp() * (policy - best)).sum())
 
 
-@pytest.fixture(params=[0, 1, 2])
+@pytest.fixture(params=[0, 1])
 def world(request: pytest.FixtureRequest) -> World:
     made = World(request.param)
     assert made.distance() > 0.3  # there is something to learn
@@ -90,13 +90,13 @@ def test_ppo_with_the_divergence_of_each_token_in_the_reward(world: World) -> No
         torch.zeros(3, requires_grad=True),
     )
     adam = torch.optim.Adam([*world.policy.parameters, value_first, value_second], 0.03)
-    slower = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.02, 120)
+    slower = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.02, 60)
     mask = torch.ones(512, 2, dtype=torch.bool)
 
     def value(arms: Tensor) -> Tensor:
         return torch.stack([value_first.expand(len(arms)), value_second[FIRST[arms]]], 1)
 
-    for _ in range(120):
+    for _ in range(60):
         arms = world.draw(512)
         with torch.no_grad():
             old, old_values = world.policy.logprobs(arms), value(arms)

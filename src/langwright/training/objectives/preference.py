@@ -130,7 +130,7 @@ def kl_baseline(policy_M: Tensor, reference_M: Tensor) -> Tensor:
 def _expected(
     loss: Callable[[Tensor], Tensor], margin_P: Tensor, probability: Tensor | float
 ) -> Tensor:
-    """The loss expected where the label is right with this probability, and turned round where not."""
+    """The mean loss where the label is right with this probability, and turned round if not."""
     return probability * loss(margin_P) + (1 - probability) * loss(-margin_P)
 
 
