@@ -18,7 +18,8 @@ from langwright.evaluation.template import value_of
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.S)
 
 
-def _words(text: str) -> int:
+def num_words(text: str) -> int:
+    """Words, those with a hyphen or an apostrophe being one."""
     return len(re.findall(r"\w+(?:['’-]\w+)*", text))
 
 
@@ -57,8 +58,8 @@ def _contains(text: str, keywords: list[str]) -> bool:
 
 
 RULES: dict[str, tuple[type, Callable[[str, Any], bool]]] = {
-    "min_words": (int, lambda text, n: _words(text) >= n),
-    "max_words": (int, lambda text, n: _words(text) <= n),
+    "min_words": (int, lambda text, n: num_words(text) >= n),
+    "max_words": (int, lambda text, n: num_words(text) <= n),
     "min_sentences": (int, lambda text, n: num_sentences(text) >= n),
     "max_sentences": (int, lambda text, n: num_sentences(text) <= n),
     "max_characters": (int, lambda text, n: len(text) <= n),
