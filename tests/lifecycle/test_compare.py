@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import pytest
 
 import langwright as lw
+from langwright.backend import Event
 from langwright.errors import BadInput, BadSettings, Busy, NotFound, Unsupported
 from langwright.lifecycle.comparing import Choice, Question, first_stands_right
+from langwright.lifecycle.drawing import Drawing
 from langwright.model import ModelBundle, save_folder
+from langwright.providers import Model
 from langwright.store import Store
 from langwright.training.comparisons import Comparison, comparisons_of, write_comparisons
 
@@ -131,6 +135,30 @@ def test_a_session_goes_on_where_it_was_left(store: Store, tmp_path: Path) -> No
         lw.compare("one", choose=rest, name="c", **given | {"temperature": 0.5})
     with pytest.raises(BadSettings, match="prompts"):
         lw.compare("one", choose=rest, name="c", **given | {"prompts": PROMPTS[:2]})
+
+
+@pytest.mark.usefixtures("models")
+def test_who_quits_does_not_wait_for_the_next_answers(store: Store) -> None:
+    """The third prompt's are endless: they begin while the second is read, and are given up."""
+    drawn: list[int] = []
+
+    class Endless(Model):
+        def stream(self, prompt: Any, **options: Any) -> Iterator[Event]:
+            drawn.append(options["seed"])
+            if options["seed"] < 4:
+                yield from super().stream(prompt, **options)
+                return
+            for _ in range(10**7):
+                yield Event("on and on")
+            drawn.append(-1)
+
+    model = lw.load("one", store=store)
+    drawing = Drawing(["one"], {"seed": 0, **HOW}, lambda name: Endless(model.backend))
+    drawing.open()
+    prompts = [[{"role": "user", "content": text}] for text in PROMPTS]
+    with closing(drawing.ahead(prompts, 0)) as ahead:
+        assert [next(ahead)[0], next(ahead)[0]] == prompts[:2]
+    assert set(drawn) <= {0, 1, 2, 3, 4}, "the endless answer was waited for"
 
 
 @pytest.mark.usefixtures("models")

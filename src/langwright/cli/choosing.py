@@ -31,6 +31,7 @@ def typed() -> Iterator[str]:
         import readline  # noqa: F401
     note("Type a prompt; an empty line or Ctrl-D ends.")
     while text := _line("prompt> "):
+        note("(drawing two answers)")
         yield text
 
 

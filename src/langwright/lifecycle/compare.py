@@ -5,15 +5,15 @@ from __future__ import annotations
 import getpass
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Unpack
 
 from langwright.backend import BackendName, Device, Dtype
-from langwright.errors import BadSettings, LangwrightError, Unsupported
-from langwright.lifecycle.comparing import Answer, Choice, Question, Session
+from langwright.errors import BadSettings, LangwrightError
+from langwright.lifecycle.comparing import Choice, Question, Session
+from langwright.lifecycle.drawing import Drawing
 from langwright.lifecycle.raters import rater_agreement
 from langwright.providers import Model, Options, open_model
 from langwright.providers.open import is_address, places_of
@@ -90,8 +90,8 @@ def compare(
     def opened(one: str) -> Model:
         return open_model(one, dtype=dtype, backend=backend, device=device, store=store)
 
-    drawing = _Drawing(names, _sampling(names, options), opened)
-    given, fixed = _messages(prompts)
+    drawing = Drawing(names, _sampling(names, options), opened)
+    fixed = _fixed(prompts)
     settings = {
         "verb": "compare",
         "models": list(drawing.names),
@@ -109,13 +109,17 @@ def compare(
     rater, of = rater or getpass.getuser(), None if fixed is None else len(fixed)
     with run.locked():
         session = Session(run, drawing.sampling)
-        if of is None or session.num_items < of:
+        start = session.num_items
+        if of is None or start < of:
             drawing.open()
+        if fixed is None:  # what comes one by one is new each time
+            drawn = drawing.each(prompts_of(prompts), start)
+        else:
+            drawn = drawing.ahead(fixed, start)
         run.update_state(status="running")
-        # What comes one by one is new each time; of a list, the beginning was drawn already.
-        new = given if fixed is None else islice(given, session.num_items, None)
         try:
-            session.ask(new, of, drawing, choose, rater)
+            with closing(drawn):
+                session.ask(drawn, of, choose, rater)
         finally:  # what was chosen counts, whatever stopped it
             left = session.unasked(rater, of)
             result = {
@@ -129,37 +133,6 @@ def compare(
             status = "stopped" if left or of is None else "finished"
             run.update_state(status=status, result=result)
     return result
-
-
-class _Drawing:
-    """Draws two answers to a prompt, of one model or two. Raises `BadSettings` for more models."""
-
-    def __init__(
-        self, names: Sequence[str], sampling: Mapping[str, Any], opened: Callable[[str], Model]
-    ) -> None:
-        if not 1 <= len(names) <= 2:
-            raise BadSettings(f"There are {len(names)} models.", remedy="Name one, or two.")
-        self.names = (names[0], names[-1])
-        self.sampling = sampling
-        self._opened, self._models = opened, dict[str, Model]()
-
-    def open(self) -> None:
-        """Now, so that nobody waits for it later. Raises `Unsupported` for what cannot chat."""
-        for name in self.names:
-            model = self._models.setdefault(name, self._models.get(name) or self._opened(name))
-            if not model.backend.capabilities().chat:
-                raise Unsupported(
-                    f"'{name}' has no chat template, so it cannot be asked.",
-                    remedy="Fine-tune it for chat first, or import comparisons with --import.",
-                )
-
-    def __call__(self, prompt: Prompt, number: int) -> list[Answer]:
-        answers = []
-        for place, name in enumerate(self.names):
-            seed = self.sampling["seed"] + 2 * number + place
-            drawn = self._models[name].chat(prompt, **{**self.sampling, "seed": seed})
-            answers.append(Answer(drawn.text, name, seed, drawn.finish_reason))
-        return answers
 
 
 def _sampling(names: Sequence[str], options: Options) -> Table:
@@ -176,19 +149,17 @@ def _sampling(names: Sequence[str], options: Options) -> Table:
     return {"seed": 0, **given}
 
 
-def _messages(
-    prompts: str | Iterable[str | Prompt],
-) -> tuple[Iterator[Prompt], list[Prompt] | None]:
-    """The prompts, and all of them where they are there at once."""
+def _fixed(prompts: str | Iterable[str | Prompt]) -> list[Prompt] | None:
+    """All prompts, where they are there at once; None where they come one by one."""
     if isinstance(prompts, str):
         fixed = read_prompts(Path(prompts).expanduser())
     elif isinstance(prompts, Sequence):
         fixed = list(prompts_of(prompts))
     else:
-        return iter(prompts_of(prompts)), None
+        return None
     if not fixed:
         raise BadSettings("There are no prompts.", remedy="Give at least one.")
-    return iter(fixed), fixed
+    return fixed
 
 
 def _digest(prompts: list[Prompt] | None) -> str | None:

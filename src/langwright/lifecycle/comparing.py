@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from langwright.errors import BadInput
 from langwright.evaluation import wilson
@@ -26,9 +26,6 @@ from langwright.training.prompts import Prompt
 Choice = Literal["left", "right", "tie", "both bad", "skip", "quit"]
 """`both bad` is a tie of answers that nobody should learn from; `skip` says nothing of them; `quit`
 leaves the session."""
-
-Draw = Callable[[Prompt, int], "Sequence[Answer]"]
-"""Two answers to a prompt, given its number."""
 
 ANSWERS, CHOICES = "answers.jsonl", "choices.jsonl"
 
@@ -44,6 +41,10 @@ class Answer:
     model: str
     seed: int
     finish_reason: str
+
+
+Drawn = tuple[Prompt, Sequence[Answer]]
+"""A prompt with its two answers."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class _Item:
     messages: Prompt
     answers: tuple[Answer, Answer]
 
+    @classmethod
+    def of(cls, messages: Prompt, answers: Sequence[Answer]) -> Self:
+        first, second = answers
+        return cls(messages, (first, second))
+
     @property
     def can_be_asked(self) -> bool:
         first, second = (answer.text.strip() for answer in self.answers)
@@ -77,7 +83,7 @@ class Session:
     def __init__(self, run: Run, sampling: Mapping[str, Any]) -> None:
         self._run, self._sampling = run, dict(sampling)
         self._items = [
-            _Item(line["messages"], tuple(Answer(**one) for one in line["answers"]))
+            _Item.of(line["messages"], [Answer(**one) for one in line["answers"]])
             for line in read_lines(run.folder / ANSWERS, _NO_ANSWER)
         ]
         self._choices = {
@@ -92,22 +98,19 @@ class Session:
 
     def ask(
         self,
-        prompts: Iterable[Prompt],
+        drawn: Iterable[Drawn],
         of: int | None,
-        draw: Draw,
         choose: Callable[[Question], Choice],
         rater: str,
     ) -> None:
-        """Ask `rater` what the session has and they have not seen, then of `prompts`, those after
-        the first `num_items`."""
+        """Ask `rater` what the session has and they have not seen, then what is `drawn`."""
         for number in range(self.num_items):
             if not self._asked(number, of, choose, rater):
                 return
-        for prompt in prompts:
-            answers = draw(prompt, self.num_items)
+        for prompt, answers in drawn:
             line = {"messages": prompt, "answers": [asdict(answer) for answer in answers]}
             append_line(self._run.folder / ANSWERS, line, sync=True)
-            self._items.append(_Item(prompt, (answers[0], answers[1])))
+            self._items.append(_Item.of(prompt, answers))
             if not self._asked(self.num_items - 1, of, choose, rater):
                 return
 

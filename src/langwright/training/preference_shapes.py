@@ -98,14 +98,18 @@ def _sharegpt(row: Row, note: Note) -> Iterator[Found]:
 def _explicit(row: Row, note: Note) -> Iterator[Found]:
     """A prompt beside both sides, which are texts, messages, or whole conversations that hold the
     prompt once more (UltraFeedback's)."""
-    prompt, sides = row["prompt"], [_side(row["chosen"]), _side(row["rejected"])]
-    if isinstance(prompt, str) and all(side[0]["role"] != "assistant" for side in sides):
-        if not all(any(one.get("content") == prompt for one in side) for side in sides):
+    prompt, chosen, rejected = row["prompt"], _side(row["chosen"]), _side(row["rejected"])
+    if isinstance(prompt, str) and "assistant" not in (chosen[0]["role"], rejected[0]["role"]):
+        if not all(_holds(side, prompt) for side in (chosen, rejected)):
             raise BadInput(
                 "The conversations do not hold the prompt.", remedy="Correct or remove it."
             )
-        return _sides([], *sides, row, note)
-    return _sides(_prompt(prompt), *sides, row, note)
+        return _sides([], chosen, rejected, row, note)
+    return _sides(_prompt(prompt), chosen, rejected, row, note)
+
+
+def _holds(side: Messages, prompt: str) -> bool:
+    return any(message.get("content") == prompt for message in side)
 
 
 def _implicit(row: Row, note: Note) -> Iterator[Found]:

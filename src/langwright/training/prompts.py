@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ SHAPE = '{"prompt": "…"} or {"messages": [{"role", "content"}, …]}'
 Prompt = list[dict[str, Any]]
 
 
-def prompts_of(given: Iterable[object]) -> Iterable[Prompt]:
+def prompts_of(given: Iterable[object]) -> Iterator[Prompt]:
     """Each as messages; a text is one of the user's. Raises `BadInput` for what asks nothing."""
     for one in given:
         yield _prompt(one)
