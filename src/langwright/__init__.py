@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langwright import errors
     from langwright.evaluation import evaluate
-    from langwright.lifecycle import export, grow, plan
+    from langwright.lifecycle import compare, export, grow, plan
     from langwright.providers import (
         bench,
         chat,
@@ -47,6 +47,7 @@ __all__ = [
     "bisect",
     "chat",
     "clean",
+    "compare",
     "cost",
     "describe",
     "doctor",
@@ -83,6 +84,7 @@ _WHERE = {
     "bisect": "langwright.training:bisect",
     "chat": "langwright.providers:chat",
     "clean": "langwright.text:clean",
+    "compare": "langwright.lifecycle:compare",
     "cost": "langwright.providers:cost",
     "describe": "langwright.providers:describe",
     "doctor": "langwright.training.views.doctor:doctor",

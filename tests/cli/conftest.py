@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from langwright.model import Architecture, Decoder, ModelBundle, save_folder
 from langwright.store import Store
 from langwright.tokens import CHATML, END_OF_TEXT, ChatTemplate, Tokenizer
+
+if TYPE_CHECKING:
+    from .terminal import Terminal
 
 PROGRAM = [sys.executable, "-c", "from langwright.cli.main import main; main()"]
 
@@ -78,6 +81,22 @@ def langwright(environment: dict[str, str]) -> Run:
         return done
 
     return run
+
+
+@pytest.fixture
+def open_terminal(environment: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
+    """Start the program in a terminal of its own, with these words and variables."""
+    from .terminal import Terminal
+
+    opened = []
+
+    def start(*words: str, **variables: str) -> Terminal:
+        opened.append(Terminal(list(words), environment | variables))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()
 
 
 def one_object(output: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ VERBS = [
     "watch",
     "doctor",
     "evaluate",
+    "compare",
     "verify-resume",
     "forget",
     "bisect",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -77,6 +77,12 @@ def _asked(
         choice=choice,
         logprobs=logprobs,
     )
+
+
+def changed(options: Options) -> Options:
+    """Those that are not as they are where nothing is given."""
+    usual = _asked()
+    return cast("Options", {key: one for key, one in options.items() if one != usual.get(key)})
 
 
 def with_sampling(verb: Callable[..., None]) -> Callable[..., None]:

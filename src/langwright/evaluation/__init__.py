@@ -1,5 +1,11 @@
 """Measuring models: tasks, graders, baselines and intervals."""
 
+from langwright.evaluation.agreement import (
+    Agreement,
+    agreement,
+    cohen_kappa,
+    krippendorff_alpha,
+)
 from langwright.evaluation.answer_format import (
     FormatVerdict,
     follows_format,
@@ -23,20 +29,24 @@ from langwright.evaluation.paired import Paired, compare, mcnemar
 from langwright.evaluation.task import Task, built_in, read_task
 
 __all__ = [
+    "Agreement",
     "FormatVerdict",
     "Interval",
     "Paired",
     "Task",
     "WittenBell",
+    "agreement",
     "bootstrap_difference",
     "bootstrap_ratio",
     "built_in",
     "clopper_pearson",
+    "cohen_kappa",
     "compare",
     "document_nats",
     "edit_distance",
     "evaluate",
     "follows_format",
+    "krippendorff_alpha",
     "mcnemar",
     "num_sentences",
     "read_task",

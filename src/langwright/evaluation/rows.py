@@ -1,19 +1,16 @@
-"""The rows of a task's data: JSON lines, or Parquet."""
+"""The rows of a task's data, and where it lies."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from langwright.errors import BadInput, NotFound, Unsupported
+from langwright.errors import NotFound
 from langwright.evaluation.task import Task
-
-Row = dict[str, Any]
+from langwright.text import rows as text_rows
+from langwright.text.rows import Row
 
 
 @dataclass(frozen=True)
@@ -29,17 +26,9 @@ class Rows:
 
 
 def read_rows(path: Path) -> Rows:
-    """All rows of a file of JSON lines, or Parquet; raises `NotFound`, `BadInput` with the line."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise NotFound(f"There is no file {path}.", remedy="Check the path.") from None
-    except IsADirectoryError:
-        raise BadInput(f"{path} is a folder.", remedy="Give a file.") from None
-    rows = _parquet(path) if path.suffix == ".parquet" else list(_lines(path, data))
-    if not rows:
-        raise BadInput(f"{path} has no rows.", remedy="Give at least one.")
-    return Rows(path, rows, hashlib.sha256(data).hexdigest())
+    """All rows of a file of JSON lines, a JSON list or Parquet; raises as `text.rows.read_rows`."""
+    rows = [row for _, row in text_rows.read_rows(path, "one JSON object")]
+    return Rows(path, rows, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def find_data(task: Task, folder: Path | None, given: str | None) -> Path:
@@ -63,40 +52,3 @@ def find_data(task: Task, folder: Path | None, given: str | None) -> Path:
         remedy="Give their JSON-lines file with --data, or the folder that holds "
         f"{task.data} with --data or LANGWRIGHT_TEST_DATA.",
     )
-
-
-def _lines(path: Path, data: bytes) -> Iterator[Row]:
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise BadInput(
-                f"{path}, line {number}: this is not JSON ({error}).",
-                remedy="Write one JSON object a line.",
-            ) from None
-        if not isinstance(row, dict):
-            raise BadInput(
-                f"{path}, line {number}: this is no JSON object.",
-                remedy="Write one JSON object a line.",
-            )
-        yield row
-
-
-def _parquet(path: Path) -> list[Row]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise Unsupported(
-            "Reading Parquet needs pyarrow, which is not installed.",
-            remedy="Install it: `pip install 'langwright[text]'`.",
-        ) from None
-    try:
-        rows: list[Row] = parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise BadInput(
-            f"{path} cannot be read as Parquet: {error}.", remedy="Get a sound copy of it."
-        ) from None
-    return rows

@@ -1,9 +1,11 @@
 """Whole journeys made of the rooms below, and the report card at their end."""
 
+from langwright.lifecycle.compare import compare
+from langwright.lifecycle.comparing import Choice, Question
 from langwright.lifecycle.export import export
 from langwright.lifecycle.grow import grow
 from langwright.lifecycle.plan import plan
 from langwright.lifecycle.report import write_report
 from langwright.lifecycle.report_data import Report
 
-__all__ = ["Report", "export", "grow", "plan", "write_report"]
+__all__ = ["Choice", "Question", "Report", "compare", "export", "grow", "plan", "write_report"]

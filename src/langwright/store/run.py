@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from langwright.errors import BadSettings, Busy, Damaged, NotFound, suggest
 from langwright.store.artifact import canonical_json
-from langwright.store.atomic import space_checked, write_atomic
+from langwright.store.atomic import write_atomic
+from langwright.store.lines import append_line, read_lines
 
 _PATIENCE_S = 0.5
 """Longer than anyone who only asks whether a run is held holds it."""
@@ -149,30 +150,14 @@ class Run:
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl`; it survives the process, though not the power."""
-        line = json.dumps(dict(values), ensure_ascii=False) + "\n"
-        with space_checked(self.metrics_path), self.metrics_path.open("ab+") as file:
-            whole = _whole_bytes(self.metrics_path)
-            file.truncate(whole)  # a torn line would swallow this one
-            file.write(line.encode())
+        append_line(self.metrics_path, values)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All whole lines; one without its line end was being written when the process died.
 
         Raises `Damaged` for any other line that is not JSON.
         """
-        if not self.metrics_path.exists():
-            return []
-        *lines, _torn = self.metrics_path.read_bytes().split(b"\n")
-        found = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                raise Damaged(
-                    f"Line {number} of {self.metrics_path} is not JSON.",
-                    remedy="Delete that line; it only served plots and reports.",
-                ) from None
-        return found
+        return read_lines(self.metrics_path, "Delete that line; it only served plots and reports.")
 
     def truncate_metrics(self, step: int, incidents: int = 0) -> None:
         """Forget the lines whose "step" is beyond `step`, which a resumed run writes again.
@@ -218,20 +203,6 @@ class Run:
 
     def _write(self, name: str, value: Any) -> None:
         write_atomic(self.folder / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def _whole_bytes(path: Path) -> int:
-    """How many bytes of the file end in a line end."""
-    with path.open("rb") as file:
-        position = file.seek(0, os.SEEK_END)
-        while position:
-            start = max(0, position - 4096)
-            file.seek(start)
-            found = file.read(position - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            position = start
-    return 0
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -11,19 +11,29 @@ from langwright.training.recipe import read_recipe, recipes
 
 if TYPE_CHECKING:
     from langwright.training.bisection import bisect
+    from langwright.training.comparisons import Comparison, comparisons_of, read_comparisons
     from langwright.training.forgetting import forget
+    from langwright.training.judged import Judged, read_judged
+    from langwright.training.preference_import import open_comparisons, read_preferences
     from langwright.training.replay import verify_resume
     from langwright.training.stages.pairs import pairs
     from langwright.training.stages.pretrain import pretrain
     from langwright.training.stages.sft import sft
 
 __all__ = [
+    "Comparison",
+    "Judged",
     "bisect",
+    "comparisons_of",
     "forget",
     "handed_over",
     "launch",
+    "open_comparisons",
     "pairs",
     "pretrain",
+    "read_comparisons",
+    "read_judged",
+    "read_preferences",
     "read_recipe",
     "recipes",
     "sft",
@@ -31,10 +41,17 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Comparison": "langwright.training.comparisons",
+    "Judged": "langwright.training.judged",
     "bisect": "langwright.training.bisection",
+    "comparisons_of": "langwright.training.comparisons",
     "forget": "langwright.training.forgetting",
+    "open_comparisons": "langwright.training.preference_import",
     "pairs": "langwright.training.stages.pairs",
     "pretrain": "langwright.training.stages.pretrain",
+    "read_comparisons": "langwright.training.comparisons",
+    "read_judged": "langwright.training.judged",
+    "read_preferences": "langwright.training.preference_import",
     "sft": "langwright.training.stages.sft",
     "verify_resume": "langwright.training.replay",
 }

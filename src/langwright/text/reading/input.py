@@ -16,11 +16,13 @@ MAX_DOCUMENT_BYTES = 2**27
 
 @dataclass(frozen=True)
 class Input:
-    """`name` is how sources name the file; where `lenient`, bad rows are reported, not raised."""
+    """`name` is how sources name the file; where `lenient`, bad rows are reported, not raised.
+    `shape` is what a row should look like, for remedies."""
 
     path: Path
     name: str
     lenient: bool = False
+    shape: str = '{"text": "…"}'
 
     def __str__(self) -> str:
         return str(self.path)

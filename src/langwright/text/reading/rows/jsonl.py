@@ -15,10 +15,11 @@ from langwright.text.reading.rows.row import documents
 
 def read(file: Input) -> Iterator[Document]:
     """The documents of the lines, which are read one at a time and end at LF alone."""
-    return documents(file, _rows(file), "line")
+    return documents(file, rows(file), "line")
 
 
-def _rows(file: Input) -> Iterator[tuple[int, Any]]:
+def rows(file: Input) -> Iterator[tuple[int, Any]]:
+    """The lines that are not blank, numbered; a `BadInput` stands for what is no JSON."""
     offset, number = 0, 0
     with file.open() as stream:
         while raw := stream.readline(bounds.MAX_DOCUMENT_BYTES + 1):
@@ -40,5 +41,5 @@ def _parse(file: Input, number: int, line: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise BadInput(
             f"{file}, line {number}: this is not JSON ({error}).",
-            remedy='Write each line as {"text": "…"}.',
+            remedy=f"Write each line as {file.shape}.",
         ) from None

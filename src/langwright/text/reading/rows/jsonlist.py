@@ -20,8 +20,13 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 
 def read(file: Input) -> Iterator[Document]:
     """The documents of the list's objects, of which one at a time is held in memory."""
+    return documents(file, rows(file), "object")
+
+
+def rows(file: Input) -> Iterator[tuple[int, Any]]:
+    """The objects, numbered."""
     with file.open() as stream:
-        yield from documents(file, _Scanner(file, stream).rows(), "object")
+        yield from _Scanner(file, stream).rows()
 
 
 class _Scanner:
@@ -103,5 +108,5 @@ class _Scanner:
     def _wrong(self, what: str) -> NoReturn:
         raise BadInput(
             f"{self._file}: {what}.",
-            remedy='Write a list of objects [{"text": "…"}, …]; one to a line is .jsonl.',
+            remedy=f"Write a list of objects [{self._file.shape}, …]; one to a line is .jsonl.",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from langwright.errors import BadInput, Unsupported
@@ -19,16 +20,18 @@ def read(file: Input) -> Iterator[Document]:
     return documents(file, _rows(file))
 
 
+def rows(file: Input) -> Iterator[tuple[int, Any]]:
+    """All columns of the rows, numbered."""
+    with _readable(file) as parquet, parquet.ParquetFile(file.path) as table:
+        number = 0
+        for batch in table.iter_batches(_BATCH_ROWS, use_threads=False):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+
+
 def _rows(file: Input) -> Iterator[tuple[int, Any]]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise Unsupported(
-            "Reading Parquet needs pyarrow, which is not installed.",
-            remedy="Install it: `pip install 'langwright[text]'`.",
-        ) from None
-    try:
+    with _readable(file) as parquet:
         with parquet.ParquetFile(file.path) as table:
             text, columns = _columns(file, table.schema_arrow)
         # Texts stay in their dictionary until they are taken: a few kilobytes of file could
@@ -41,6 +44,21 @@ def _rows(file: Input) -> Iterator[tuple[int, Any]]:
                 for place in range(batch.num_rows):
                     number += 1
                     yield number, _row(file, batch, place, number, text)
+
+
+@contextmanager
+def _readable(file: Input) -> Iterator[Any]:
+    """pyarrow's module, with its errors as ours."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise Unsupported(
+            "Reading Parquet needs pyarrow, which is not installed.",
+            remedy="Install it: `pip install 'langwright[text]'`.",
+        ) from None
+    try:
+        yield parquet
     except (pyarrow.ArrowException, OSError) as error:
         raise BadInput(
             f"{file} cannot be read as Parquet: {error}.", remedy="Get a sound copy of it."
