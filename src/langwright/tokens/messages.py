@@ -23,7 +23,7 @@ REASONING = ("reasoning_content", "reasoning", "thinking")
 
 def normal(messages: Messages) -> list[dict[str, Any]]:
     """The messages in the form that all templates understand: keys without a value are left out,
-    as are the keys of an answer's `weight`; arguments of calls are tables and not JSON text (which
+    and so is an answer's `weight`; arguments of calls are tables and not JSON text (which
     a template would quote again); what was thought stands under each of its names.
 
     Raises `BadInput` that names the turn for an unknown role and a turn without content.
@@ -110,3 +110,11 @@ def without_parts(message: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, A
         kept = {key: value for key, value in message.items() if key != "tool_calls"}
         kept |= {"tool_calls": left} if left else {}
         yield f"tool call {number + 1}", {"content": "", **kept}
+
+
+def without_thoughts(messages: Messages) -> list[dict[str, Any]]:
+    """The messages without what was thought."""
+    return [
+        {key: value for key, value in message.items() if key not in REASONING}
+        for message in messages
+    ]

@@ -9,7 +9,14 @@ from itertools import accumulate
 from langwright.errors import BadInput
 from langwright.tokens.disguise import BEGIN, END, Disguise
 from langwright.tokens.jinja import compiled
-from langwright.tokens.messages import Messages, Tools, normal, taught, without_parts
+from langwright.tokens.messages import (
+    Messages,
+    Tools,
+    normal,
+    taught,
+    without_parts,
+    without_thoughts,
+)
 from langwright.tokens.tokenizer import Tokenizer, split_special
 
 CHATML = (
@@ -27,6 +34,18 @@ depend on when."""
 
 _Spans = dict[tuple[int, int], str]
 """Parts of a rendered text -> what to call them."""
+
+
+class _Refused(BadInput):
+    """The template's own code runs into an error, for a `reason`."""
+
+    def __init__(self, reason: str, turn: int = 0) -> None:
+        at = f" at turn {turn}" if turn else ""
+        super().__init__(
+            f"The model's chat template refuses the conversation{at}: {reason}.",
+            remedy="Change the messages to what the template takes.",
+        )
+        self.reason = reason
 
 
 class ChatTemplate:
@@ -138,17 +157,8 @@ class ChatTemplate:
         the last; those that a text begins with are learnt in it."""
         untils, spans = {}, {}
         for turn in turns:
-            before = self._render(messages[:turn], tools, True, TRAINING_DAY)[0] if turn else None
-            until = self._render(messages[: turn + 1], tools, False, TRAINING_DAY)[0]
-            if before is None or not until.startswith(before):
-                raise BadInput(
-                    f"Turn {turn + 1} cannot be told from what is around it: the template does not "
-                    "render it behind the prompt that it would be generated from.",
-                    remedy="Mark the assistant's part with {% generation %} in the template, "
-                    "and begin with a user turn.",
-                )
-            untils[turn] = until
-            spans[turn] = (len(before), self._end_of_turn(until))
+            before, untils[turn] = self._turn(messages, tools, turn)
+            spans[turn] = (len(before), self._end_of_turn(untils[turn]))
         rows: list[tuple[str, _Spans]] = []
         waiting = list(turns)
         while waiting:
@@ -160,15 +170,38 @@ class ChatTemplate:
             waiting = [turn for turn in waiting if turn not in inside]
         return rows[::-1] or [(text, {})]
 
+    def _turn(self, messages: Messages, tools: Tools | None, turn: int) -> tuple[str, str]:
+        """The prompt that the turn is generated from, and that with the turn behind it."""
+
+        def prompt(earlier: Messages) -> str:
+            return self._render(earlier, tools, True, TRAINING_DAY)[0]
+
+        if turn:
+            before = prompt(messages[:turn])
+            until = self._render(messages[: turn + 1], tools, False, TRAINING_DAY)[0]
+            if until.startswith(before):
+                return before, until
+            # gpt-oss's takes thoughts out of what is before an answer, once the answer is there.
+            bare = prompt(without_thoughts(messages[:turn]))
+            if until.startswith(bare):
+                return before, before + until.removeprefix(bare)
+        raise BadInput(
+            f"Turn {turn + 1} cannot be told from what is around it: the template does not render "
+            "it behind the prompt that it would be generated from.",
+            remedy="Mark the assistant's part with {% generation %} in the template, and begin "
+            "with a user turn.",
+        )
+
     def _require_whole(self, messages: Messages, tools: Tools | None) -> None:
         """Raise `BadInput` for a part of the messages without which the text is the same."""
         given = normal(messages)
         for turn, message in enumerate(given):
+            # An answer's as it is when it is the last: what is left out later was learnt then.
+            rest = [] if message["role"] == "assistant" else given[turn + 1 :]
             for part, without in without_parts(message):
-                # As it is when the turn is the last: what is left out later was learnt then.
-                whole = self._render(given[: turn + 1], tools, False, TRAINING_DAY)
+                whole = self._render([*given[: turn + 1], *rest], tools, False, TRAINING_DAY)
                 try:
-                    left = self._render([*given[:turn], without], tools, False, TRAINING_DAY)
+                    left = self._render([*given[:turn], without, *rest], tools, False, TRAINING_DAY)
                 except BadInput:  # the template cannot do without it
                     continue
                 if left == whole:
@@ -191,14 +224,30 @@ class ChatTemplate:
         add_generation_prompt: bool,
         now: datetime | None = None,
     ) -> tuple[str, _Spans]:
-        """As `_render`; raises `BadInput` where the template has no place for tools."""
-        found = self._render(messages, tools, add_generation_prompt, now)
+        """As `_render`; raises `BadInput` that names the turn from which on the template refuses
+        the conversation, and where it has no place for tools."""
+        try:
+            found = self._render(messages, tools, add_generation_prompt, now)
+        except _Refused as refusal:
+            turn = self._refused(messages, tools, add_generation_prompt)
+            raise _Refused(refusal.reason, turn) from None
         if tools and found == self._render(messages, None, add_generation_prompt, now):
             raise BadInput(
                 "The chat template has no place for tools.",
                 remedy="Leave them out, or take a model whose template writes them.",
             )
         return found
+
+    def _refused(self, messages: Messages, tools: Tools | None, prompt: bool) -> int:
+        """The turn (from 1) with which, and with whatever follows, the conversation is refused."""
+        turn = len(messages)
+        while turn > 1:
+            try:
+                self._render(messages[: turn - 1], tools, prompt)
+                break
+            except _Refused:
+                turn -= 1
+        return turn
 
     def _render(
         self,
@@ -227,11 +276,7 @@ class ChatTemplate:
                 strftime_now=lambda form: (now or datetime.now()).strftime(form),
             )
         except Exception as error:  # whatever the template's own code runs into
-            raise BadInput(
-                "The model's chat template refuses the conversation: "
-                f"{error or type(error).__name__}.",
-                remedy="Change the messages to what the template takes.",
-            ) from None
+            raise _Refused(str(error) or type(error).__name__) from None
         text, spans = "", {}
         for index, part in enumerate(marked.split(BEGIN)):
             inside, found, after = part.partition(END)
