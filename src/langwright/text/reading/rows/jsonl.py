@@ -15,10 +15,12 @@ from langwright.text.reading.rows.row import documents
 
 def read(file: Input) -> Iterator[Document]:
     """The documents of the lines, which are read one at a time and end at LF alone."""
-    return documents(file, _rows(file), "line")
+    return documents(file, rows(file), "line")
 
 
-def _rows(file: Input) -> Iterator[tuple[int, Any]]:
+def rows(file: Input, example: str = '{"text": "…"}') -> Iterator[tuple[int, Any]]:
+    """The numbered objects, blank lines left out, with a `BadInput` for a line that is none; it
+    names the `example`."""
     offset, number = 0, 0
     with file.open() as stream:
         while raw := stream.readline(bounds.MAX_DOCUMENT_BYTES + 1):
@@ -28,17 +30,17 @@ def _rows(file: Input) -> Iterator[tuple[int, Any]]:
             try:
                 line = file.decode(raw, offset)
                 if line.strip():
-                    yield number, _parse(file, number, line)
+                    yield number, _parse(file, number, line, example)
             except BadInput as error:
                 yield number, error
             offset += len(raw)
 
 
-def _parse(file: Input, number: int, line: str) -> Any:
+def _parse(file: Input, number: int, line: str, example: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadInput(
             f"{file}, line {number}: this is not JSON ({error}).",
-            remedy='Write each line as {"text": "…"}.',
+            remedy=f"Write each line as {example}.",
         ) from None

@@ -20,15 +20,20 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 
 def read(file: Input) -> Iterator[Document]:
     """The documents of the list's objects, of which one at a time is held in memory."""
+    yield from documents(file, rows(file), "object")
+
+
+def rows(file: Input, example: str = '{"text": "…"}') -> Iterator[tuple[int, Any]]:
+    """The numbered objects, one at a time in memory; an error names the `example` of one."""
     with file.open() as stream:
-        yield from documents(file, _Scanner(file, stream).rows(), "object")
+        yield from _Scanner(file, stream, example).rows()
 
 
 class _Scanner:
     """The text ahead: `_buffer` from `_at` on, filled up from the stream as needed."""
 
-    def __init__(self, file: Input, stream: IO[bytes]) -> None:
-        self._file, self._stream = file, stream
+    def __init__(self, file: Input, stream: IO[bytes], example: str) -> None:
+        self._file, self._stream, self._example = file, stream, example
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._buffer, self._at, self._ended = "", 0, False
         self._offset = 0
@@ -103,5 +108,5 @@ class _Scanner:
     def _wrong(self, what: str) -> NoReturn:
         raise BadInput(
             f"{self._file}: {what}.",
-            remedy='Write a list of objects [{"text": "…"}, …]; one to a line is .jsonl.',
+            remedy=f"Write a list of objects [{self._example}, …]; one to a line is .jsonl.",
         )
