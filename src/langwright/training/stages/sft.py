@@ -56,7 +56,7 @@ class SFTSettings(LoopSettings):
     data: str
     validation_fraction: float = Field(0.05, gt=0, lt=1)
     too_long: TooLong = "leave_out"
-    packing: bool = False
+    packing: bool = True
     forget: Forgotten = ()
 
 
@@ -149,9 +149,10 @@ class SFT:
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         rows = [self._train[number] for number in self._kept(step)]
         length, tokens = self._settings.context_length, self._settings.micro_batch_tokens
-        if self._settings.packing:
-            return gather_packed(pack(rows, length), length, tokens)
-        return gather(rows, tokens)
+        if not self._settings.packing:
+            return gather(rows, tokens)
+        packed = pack(rows, length)
+        return gather_packed(packed, max((len(row.inputs) for row in packed), default=0), tokens)
 
     @cached_property
     def examples(self) -> list[Example]:
