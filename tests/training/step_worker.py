@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from langwright.model import Architecture, Decoder
 from langwright.text import Packing
-from langwright.training.batch import MicroBatch, Row, gather, gather_packed, next_token_loss
+from langwright.training.batch import MicroBatch, Row, gather, gather_packed, next_token_loss, pack
 from langwright.training.learner import Learner
 from langwright.training.parts import whole
 from langwright.training.ranks import ALONE, Ranks, join
@@ -66,15 +66,29 @@ def unpacked(micro_batch_tokens: int) -> list[MicroBatch]:
 
 def answers(micro_batch_tokens: int) -> list[MicroBatch]:
     """Fine-tuning's batches: of each conversation an answer is learnt, of one to thirty tokens."""
+    return gather(conversations(), micro_batch_tokens)
+
+
+def answers_packed(micro_batch_tokens: int) -> list[MicroBatch]:
+    """The same conversations, several in a row."""
+    return gather_packed(pack(conversations(), LENGTH), LENGTH, micro_batch_tokens)
+
+
+def conversations() -> list[Row]:
     rows = []
     for index, one in enumerate(documents()):
         ids = np.array([0, *one, 0])
         learn = np.arange(len(ids)) >= max(1, len(ids) - 1 - 4 * index)
         rows.append(Row(ids, learn))
-    return gather(rows, micro_batch_tokens)
+    return rows
 
 
-DATA = {"pretrain": packed, "pretrain unpacked": unpacked, "sft": answers}
+DATA = {
+    "pretrain": packed,
+    "pretrain unpacked": unpacked,
+    "sft": answers,
+    "sft packed": answers_packed,
+}
 
 
 def settings(**values: Any) -> LoopSettings:

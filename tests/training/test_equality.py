@@ -40,7 +40,7 @@ def reference(data: str) -> dict[str, Any]:
     """Without anything of the training room but its batches of one row."""
     decoder = fresh()
     total, units = torch.zeros(()), 0
-    unpacked = "pretrain unpacked" if data.startswith("pretrain") else data
+    unpacked = "pretrain unpacked" if data.startswith("pretrain") else "sft"
     for batch in DATA[unpacked](1):
         assert len(batch.ids_BT) == 1
         logits = decoder(batch.ids_BT)[0]

@@ -209,5 +209,5 @@ def test_bad_conversation_names_its_line(store: Store, recipe: str, talk: str) -
     pretrain(recipe, name="base", store=store)
     path = Path(talk)
     path.write_text(path.read_text() + '\n{"text": "no messages"}')
-    with pytest.raises(BadInput, match=r"Line 9 of conversations\.jsonl is not a conversation"):
+    with pytest.raises(BadInput, match=r"talk\.jsonl, line 9: it has 'text'"):
         sft(recipe, name="tuned", store=store, model="base", data=talk)

@@ -73,4 +73,14 @@ def _reader(file: Input) -> ModuleType:
             f"{file} is no file of rows: those end in {', '.join(ROW_SUFFIXES)}.",
             remedy=f"Give JSON lines, each {file.shape}.",
         )
-    return readers[_suffix(file.path)]
+    suffix = _suffix(file.path)
+    # In data sets .json is often JSON lines.
+    return jsonl if suffix == ".json" and _begins_object(file) else readers[suffix]
+
+
+def _begins_object(file: Input) -> bool:
+    """Whether the first line that is not blank holds a whole object."""
+    with file.open() as stream:
+        lines = (line.strip() for line in iter(stream.readline, b""))
+        first = next((line for line in lines if line), b"").removeprefix(b"\xef\xbb\xbf")
+    return first.startswith(b"{") and first.endswith(b"}")

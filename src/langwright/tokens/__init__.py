@@ -5,8 +5,9 @@ from langwright.tokens.gguf_fields import cutting, gguf_fields
 from langwright.tokens.gguf_vocabulary import tokenizer_from_gguf
 from langwright.tokens.json_tokenizer import JsonTokenizer, read_tokenizer
 from langwright.tokens.known import KNOWN, RankTokenizer, encoding_for, read_known
+from langwright.tokens.messages import Messages, Tools, is_empty, taught
 from langwright.tokens.splits import SPLITS
-from langwright.tokens.template import CHATML, ChatTemplate, Messages
+from langwright.tokens.template import CHATML, TRAINING_DAY, ChatTemplate
 from langwright.tokens.tokenizer import Tokenizer
 from langwright.tokens.train import train_bpe, train_tokenizer
 from langwright.tokens.words import count_words
@@ -17,18 +18,22 @@ __all__ = [
     "KNOWN",
     "SPECIAL_TOKENS",
     "SPLITS",
+    "TRAINING_DAY",
     "TURN_END",
     "ChatTemplate",
     "JsonTokenizer",
     "Messages",
     "RankTokenizer",
     "Tokenizer",
+    "Tools",
     "count_words",
     "cutting",
     "encoding_for",
     "gguf_fields",
+    "is_empty",
     "read_known",
     "read_tokenizer",
+    "taught",
     "tokenizer_from_gguf",
     "train_bpe",
     "train_tokenizer",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, pairwise
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import accumulate
 
-import jinja2
-from jinja2 import nodes
-from jinja2.exceptions import SecurityError
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from langwright.errors import BadInput, Damaged
+from langwright.errors import BadInput
+from langwright.tokens.disguise import BEGIN, END, Disguise
+from langwright.tokens.jinja import compiled
+from langwright.tokens.messages import (
+    Messages,
+    Tools,
+    normal,
+    taught,
+    without_parts,
+    without_thoughts,
+)
 from langwright.tokens.tokenizer import Tokenizer, split_special
-
-Messages = Sequence[Mapping[str, Any]]
 
 CHATML = (
     "{{ bos_token }}{% for message in messages %}"
@@ -29,44 +28,24 @@ CHATML = (
 """The template of models grown here; without extensions, so that every engine runs it. A
 conversation begins as every document does where the model has a token for that."""
 
-ROLES = ("system", "user", "assistant", "tool")
+TRAINING_DAY = datetime(2025, 1, 1)
+"""The day that a template which tells the date tells in training, where what is learnt must not
+depend on when."""
 
-# Text of the messages that would read as a special token travels through the template in this
-# disguise, so that only the template itself can emit one: a number between two marks (a special
-# token's, or -1, -2 for the marks themselves, or -3 for nothing). The opening mark never stands
-# for itself, so no text can forge a disguise or the borders of what the assistant says.
-_OPEN, _CLOSE = "\U0010fffd", "\U0010fffc"
-_DISGUISED = re.compile(f"{_OPEN}(-?[0-9]+){_CLOSE}")
-_MARKS = {-1: _OPEN, -2: _CLOSE, -3: ""}
-_NOTHING = f"{_OPEN}-3{_CLOSE}"
-_BEGIN, _END = f"{_OPEN}begin{_CLOSE}", f"{_OPEN}end{_CLOSE}"
+_Spans = dict[tuple[int, int], str]
+"""Parts of a rendered text -> what to call them."""
 
 
-class _Generation(Extension):
-    """`{% generation %}…{% endgeneration %}`: what the assistant says (transformers' tag)."""
+class _Refused(BadInput):
+    """The template's own code runs into an error, for a `reason`."""
 
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.CallBlock(self.call_method("_wrap"), [], [], body).set_lineno(line)
-
-    def _wrap(self, caller: Callable[[], str]) -> str:
-        return _BEGIN + caller() + _END
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's own sandbox renders an unsafe attribute as nothing; this one refuses it."""
-
-    def unsafe_undefined(self, obj: Any, attribute: str) -> NoReturn:
-        raise SecurityError(
-            f"it asks for the attribute '{attribute}' of a {type(obj).__name__}, which is unsafe"
+    def __init__(self, reason: str, turn: int = 0) -> None:
+        at = f" at turn {turn}" if turn else ""
+        super().__init__(
+            f"The model's chat template refuses the conversation{at}: {reason}.",
+            remedy="Change the messages to what the template takes.",
         )
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateRuntimeError(message)
+        self.reason = reason
 
 
 class ChatTemplate:
@@ -78,69 +57,159 @@ class ChatTemplate:
     def __init__(self, source: str, tokenizer: Tokenizer, bos: str = "", eos: str = "") -> None:
         self.source, self.tokenizer, self.bos, self.eos = source, tokenizer, bos, eos
         self._names = list(tokenizer.special)
-        environment = _Sandbox(
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.loopcontrols", _Generation],
-        )
-        environment.globals["raise_exception"] = _raise_exception
-        environment.filters["tojson"] = lambda value, **options: json.dumps(
-            value, ensure_ascii=False, **options
-        )
-        try:
-            self._template = environment.from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise Damaged(
-                f"The chat template is not valid Jinja (line {error.lineno}: {error.message}).",
-                remedy="Correct the model's chat template.",
-            ) from None
-        except Exception as error:  # nesting too deep, a number too large …
-            raise Damaged(
-                f"The chat template cannot be read: {error or type(error).__name__}.",
-                remedy="Correct the model's chat template.",
-            ) from None
+        self._disguise = Disguise(self._names)
+        self._template = compiled(source)
 
-    def render(self, messages: Messages, *, add_generation_prompt: bool = False) -> str:
+    @property
+    def tells_date(self) -> bool:
+        """Whether it asks for the date (which in training is always `TRAINING_DAY`)."""
+        return "strftime_now" in self.source
+
+    def render(
+        self,
+        messages: Messages,
+        *,
+        tools: Tools | None = None,
+        add_generation_prompt: bool = False,
+    ) -> str:
         """The text that the model reads, for people to look at."""
-        return self._reveal(self._render(messages, add_generation_prompt)[0])
+        text, _ = self._seen(messages, tools, add_generation_prompt)
+        return self._disguise.reveal(text)
 
-    def encode(self, messages: Messages, *, add_generation_prompt: bool = False) -> list[int]:
+    def encode(
+        self,
+        messages: Messages,
+        *,
+        tools: Tools | None = None,
+        add_generation_prompt: bool = False,
+    ) -> list[int]:
         """The ids that the model reads."""
-        return self._encode(self._render(messages, add_generation_prompt)[0], {})[0]
+        return self._encode(self._seen(messages, tools, add_generation_prompt)[0], {})[0]
 
-    def encode_with_mask(self, messages: Messages) -> tuple[list[int], list[bool]]:
+    def encode_with_mask(
+        self, messages: Messages, *, tools: Tools | None = None
+    ) -> tuple[list[int], list[bool]]:
         """Ids of a whole conversation, and for each whether it is the assistant's to learn.
 
-        Raises `BadInput` naming the turn when the template does not let that be told.
+        Raises `BadInput` as `encode_turns`, and naming the turn when one is written otherwise in
+        the whole than when it was generated.
         """
-        text, spans = self._render(messages, False)
-        if not spans:
-            spans = self._spans_by_prefix(messages, text)
-        ids, mask = self._encode(text, spans)
-        if not any(mask):
+        rows = self._rows(messages, tools)
+        if len(rows) > 1:
+            first = next(iter(rows[0][1].values())).capitalize()
+            raise BadInput(
+                f"{first} cannot be told from what is around it: the template renders the "
+                "conversation up to it otherwise than the whole.",
+                remedy="Mark the assistant's part with {% generation %} in the template.",
+            )
+        return self._encode(*rows[0])
+
+    def encode_turns(
+        self, messages: Messages, *, tools: Tools | None = None
+    ) -> list[tuple[list[int], list[bool]]]:
+        """As `encode_with_mask`, in as many rows as it takes for each of the assistant's turns to
+        be learnt exactly once, after the very prompt that it would be generated from.
+
+        That is one row where the template writes a turn alike whatever follows it. Where it does
+        not (Qwen3's drops the thoughts of earlier turns, gpt-oss's ends them with another token),
+        a turn that the whole has otherwise has a row of its own, which ends with it. The row of the
+        last turn is the last.
+
+        Raises `BadInput` naming the turn that cannot be told from its prompt, and what of the
+        messages the template would leave out.
+        """
+        return [self._encode(*row) for row in self._rows(messages, tools)]
+
+    def _rows(self, messages: Messages, tools: Tools | None) -> list[tuple[str, _Spans]]:
+        """The disguised texts, each with the spans to learn. A turn of weight 0 is in none."""
+        turns = taught(messages)
+        text, marked = self._seen(messages, tools, False, TRAINING_DAY)
+        self._require_whole(messages, tools)
+        if marked:
+            rows = [(text, self._of_turns(marked, messages, turns))]
+        else:
+            rows = self._rows_by_prefix(messages, tools, text, turns)
+        if not any(end > start for _, spans in rows for start, end in spans):
             raise BadInput(
                 "The conversation has no token of the assistant's to learn from.",
                 remedy="Each conversation needs an assistant turn that is not empty.",
             )
-        return ids, mask
+        return rows
 
-    def _spans_by_prefix(self, messages: Messages, text: str) -> dict[tuple[int, int], str]:
-        """Where each assistant turn lies: between the prompt before it and the turn's end."""
-        spans = {}
-        for turn, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            before = self._render(messages[:turn], True)[0] if turn else ""
-            until = self._render(messages[: turn + 1], False)[0]
-            if not (turn and until.startswith(before) and text.startswith(until)):
-                raise BadInput(
-                    f"Turn {turn + 1} cannot be told from what is around it: the template renders "
-                    "the conversation up to it otherwise than the whole.",
-                    remedy="Mark the assistant's part with {% generation %} in the template, "
-                    "and begin with a user turn.",
-                )
-            spans[len(before), self._end_of_turn(until)] = f"turn {turn + 1}"
-        return spans
+    def _of_turns(self, marked: _Spans, messages: Messages, turns: list[int]) -> _Spans:
+        """Those of the template's marks that are around these turns."""
+        answers = [turn for turn, one in enumerate(messages) if one["role"] == "assistant"]
+        if turns == answers:
+            return marked
+        if len(marked) != len(answers):
+            raise BadInput(
+                f"The template marks {len(marked)} parts of {len(answers)} assistant's turns, so "
+                "that those of weight 0 cannot be told.",
+                remedy="Take the weights out of the conversation.",
+            )
+        parts = zip(marked.items(), answers, strict=True)
+        return {span: name for (span, name), turn in parts if turn in turns}
+
+    def _rows_by_prefix(
+        self, messages: Messages, tools: Tools | None, text: str, turns: list[int]
+    ) -> list[tuple[str, _Spans]]:
+        """Each turn lies between the prompt before it and its end, both as they are when it is
+        the last; those that a text begins with are learnt in it."""
+        untils, spans = {}, {}
+        for turn in turns:
+            before, untils[turn] = self._turn(messages, tools, turn)
+            spans[turn] = (len(before), self._end_of_turn(untils[turn]))
+        rows: list[tuple[str, _Spans]] = []
+        waiting = list(turns)
+        while waiting:
+            whole = (
+                text if not rows and text.startswith(untils[waiting[-1]]) else untils[waiting[-1]]
+            )
+            inside = [turn for turn in waiting if whole.startswith(untils[turn])]
+            rows.append((whole, {spans[turn]: f"turn {turn + 1}" for turn in inside}))
+            waiting = [turn for turn in waiting if turn not in inside]
+        return rows[::-1] or [(text, {})]
+
+    def _turn(self, messages: Messages, tools: Tools | None, turn: int) -> tuple[str, str]:
+        """The prompt that the turn is generated from, and that with the turn behind it."""
+
+        def prompt(earlier: Messages) -> str:
+            return self._render(earlier, tools, True, TRAINING_DAY)[0]
+
+        if turn:
+            before = prompt(messages[:turn])
+            until = self._render(messages[: turn + 1], tools, False, TRAINING_DAY)[0]
+            if until.startswith(before):
+                return before, until
+            # gpt-oss's takes thoughts out of what is before an answer, once the answer is there.
+            bare = prompt(without_thoughts(messages[:turn]))
+            if until.startswith(bare):
+                return before, before + until.removeprefix(bare)
+        raise BadInput(
+            f"Turn {turn + 1} cannot be told from what is around it: the template does not render "
+            "it behind the prompt that it would be generated from.",
+            remedy="Mark the assistant's part with {% generation %} in the template, and begin "
+            "with a user turn.",
+        )
+
+    def _require_whole(self, messages: Messages, tools: Tools | None) -> None:
+        """Raise `BadInput` for a part of the messages without which the text is the same."""
+        given = normal(messages)
+        for turn, message in enumerate(given):
+            # An answer's as it is when it is the last: what is left out later was learnt then.
+            rest = [] if message["role"] == "assistant" else given[turn + 1 :]
+            for part, without in without_parts(message):
+                whole = self._render([*given[: turn + 1], *rest], tools, False, TRAINING_DAY)
+                try:
+                    left = self._render([*given[:turn], without, *rest], tools, False, TRAINING_DAY)
+                except BadInput:  # the template cannot do without it
+                    continue
+                if left == whole:
+                    raise BadInput(
+                        f"The chat template leaves out of turn {turn + 1} the {part}.",
+                        remedy="Take it out of the data, or start from a model whose template "
+                        "writes it.",
+                    )
 
     def _end_of_turn(self, until: str) -> int:
         """The end of the last special token when only blanks follow it: those are the template's
@@ -148,42 +217,69 @@ class ChatTemplate:
         bare = until.rstrip()
         return len(bare) if any(bare.endswith(name) for name in self._names) else len(until)
 
+    def _seen(
+        self,
+        messages: Messages,
+        tools: Tools | None,
+        add_generation_prompt: bool,
+        now: datetime | None = None,
+    ) -> tuple[str, _Spans]:
+        """As `_render`; raises `BadInput` that names the turn from which on the template refuses
+        the conversation, and where it has no place for tools."""
+        try:
+            found = self._render(messages, tools, add_generation_prompt, now)
+        except _Refused as refusal:
+            turn = self._refused(messages, tools, add_generation_prompt)
+            raise _Refused(refusal.reason, turn) from None
+        if tools and found == self._render(messages, None, add_generation_prompt, now):
+            raise BadInput(
+                "The chat template has no place for tools.",
+                remedy="Leave them out, or take a model whose template writes them.",
+            )
+        return found
+
+    def _refused(self, messages: Messages, tools: Tools | None, prompt: bool) -> int:
+        """The turn (from 1) with which, and with whatever follows, the conversation is refused."""
+        turn = len(messages)
+        while turn > 1:
+            try:
+                self._render(messages[: turn - 1], tools, prompt)
+                break
+            except _Refused:
+                turn -= 1
+        return turn
+
     def _render(
-        self, messages: Messages, add_generation_prompt: bool
-    ) -> tuple[str, dict[tuple[int, int], str]]:
-        """The disguised text and the spans of its generation marks (-> what to call them)."""
-        for turn, message in enumerate(messages):
-            if message.get("role") not in ROLES:
-                raise BadInput(
-                    f"Turn {turn + 1} has the role {message.get('role')!r}.",
-                    remedy=f"Use one of {', '.join(ROLES)}.",
-                )
-            if message.get("content") is None and "tool_calls" not in message:
-                raise BadInput(f"Turn {turn + 1} has no content.", remedy="Give it some text.")
+        self,
+        messages: Messages,
+        tools: Tools | None,
+        add_generation_prompt: bool,
+        now: datetime | None = None,
+    ) -> tuple[str, _Spans]:
+        """The disguised text and the spans of its generation marks."""
+        given = normal(messages)
         try:
             marked = self._template.render(
                 messages=[
                     {
-                        key: value if key == "role" else self._disguise(value)
+                        key: value if key == "role" else self._disguise.hide(value)
                         for key, value in message.items()
                     }
-                    for message in messages
+                    for message in given
                 ],
                 add_generation_prompt=add_generation_prompt,
-                tools=None,  # templates ask whether they are none
+                # Templates ask whether these are none.
+                tools=self._disguise.hide(tools) if tools else None,
                 documents=None,
                 bos_token=self.bos,
                 eos_token=self.eos,
+                strftime_now=lambda form: (now or datetime.now()).strftime(form),
             )
         except Exception as error:  # whatever the template's own code runs into
-            raise BadInput(
-                "The model's chat template refuses the conversation: "
-                f"{error or type(error).__name__}.",
-                remedy="Change the messages to what the template takes.",
-            ) from None
+            raise _Refused(str(error) or type(error).__name__) from None
         text, spans = "", {}
-        for index, part in enumerate(marked.split(_BEGIN)):
-            inside, found, after = part.partition(_END)
+        for index, part in enumerate(marked.split(BEGIN)):
+            inside, found, after = part.partition(END)
             if found:
                 spans[len(text), len(text) + len(inside)] = f"generation part {index}"
             text += inside + after
@@ -200,7 +296,7 @@ class ChatTemplate:
                 ids.append(self.tokenizer.special[piece])
                 mask.append(any(start <= place < end for start, end in spans))
             else:
-                tokens = self.tokenizer.encode(self._reveal(piece))
+                tokens = self.tokenizer.encode(self._disguise.reveal(piece))
                 ids += tokens
                 mask += self._mask_of(tokens, piece, place, spans)
             place += len(piece)
@@ -217,7 +313,7 @@ class ChatTemplate:
             low, high = max(start - place, 0), min(end - place, len(piece))
             if low >= high:
                 continue
-            edges = [len(self._reveal(piece[:edge]).encode()) for edge in (low, high)]
+            edges = [len(self._disguise.reveal(piece[:edge]).encode()) for edge in (low, high)]
             if any(edge not in first_at for edge in edges):
                 raise BadInput(
                     f"The text of {part} melts into one token with the template's: such an answer "
@@ -227,44 +323,3 @@ class ChatTemplate:
             first, last = (first_at[edge] for edge in edges)
             mask[first:last] = [True] * (last - first)
         return mask
-
-    def _disguise(self, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {self._disguise(name): self._disguise(part) for name, part in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._disguise(part) for part in value]
-        if not isinstance(value, str):
-            return value
-        pieces = split_special(value, self.tokenizer.special)
-        return "".join(
-            f"{_OPEN}{self._names.index(piece)}{_CLOSE}" if special else self._disguise_rest(piece)
-            for piece, special in pieces
-        )
-
-    def _disguise_rest(self, text: str) -> str:
-        """The marks themselves, and the beginning of a name at the end of the text: a template
-        that joins two texts without a gap must not complete it."""
-        bare = text.rstrip()
-        cuts = {
-            len(bare) - length + 1
-            for name in self._names
-            for length in range(1, len(name))
-            if bare.endswith(name[:length])
-        }
-        edges = [0, *sorted(cuts), len(text)]
-        parts = (text[start:end] for start, end in pairwise(edges))
-        return _NOTHING.join(
-            re.sub(f"[{_OPEN}{_CLOSE}]", lambda mark: _disguised_mark(mark[0]), part)
-            for part in parts
-        )
-
-    def _reveal(self, text: str) -> str:
-        def original(match: re.Match[str]) -> str:
-            number = int(match[1])
-            return _MARKS[number] if number < 0 else self._names[number]
-
-        return _DISGUISED.sub(original, text)
-
-
-def _disguised_mark(mark: str) -> str:
-    return f"{_OPEN}{-1 if mark == _OPEN else -2}{_CLOSE}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -96,6 +97,34 @@ def gather(rows: Sequence[Row], micro_batch_tokens: int) -> list[MicroBatch]:
         sizes = tuple(len(row.ids) - 1 for row in taken)
         batches.append(MicroBatch.of(ids[:, :-1], targets[:, 1:].copy(), sizes=sizes))
     return batches
+
+
+def pack(rows: Sequence[Row], context_length: int) -> list[PackedRow]:
+    """Rows of at most `context_length` inputs side by side, each apart from the others: the
+    longest first, each into the fullest packed row that has room for it (best-fit decreasing)."""
+    packed: list[list[Row]] = []
+    room: list[tuple[int, int]] = []  # of each packed row, sorted: (how much, which)
+    for row in sorted(rows, key=lambda row: -len(row.ids)):
+        size = len(row.ids) - 1
+        place = bisect_left(room, (size, 0))
+        if place < len(room):
+            left, index = room.pop(place)
+            packed[index].append(row)
+        else:
+            left, index = context_length, len(packed)
+            packed.append([row])
+        insort(room, (left - size, index))
+    return [_side_by_side(together) for together in packed]
+
+
+def _side_by_side(rows: Sequence[Row]) -> PackedRow:
+    learn = [np.ones(len(row.ids), bool) if row.learn is None else row.learn for row in rows]
+    targets = [np.where(mask, row.ids, IGNORED)[1:] for mask, row in zip(learn, rows, strict=True)]
+    return PackedRow(
+        np.concatenate([row.ids[:-1] for row in rows]).astype(np.int64),
+        np.concatenate(targets).astype(np.int64),
+        tuple(len(row.ids) - 1 for row in rows),
+    )
 
 
 def gather_packed(

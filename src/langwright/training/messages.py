@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langwright.errors import BadInput
-from langwright.tokens.template import ROLES
+from langwright.tokens.messages import ROLES
 
 Message = Mapping[str, Any]
 

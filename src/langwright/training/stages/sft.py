@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,20 @@ from langwright.errors import BadInput, Unsupported
 from langwright.inference import score_rows
 from langwright.model import IGNORED, Decoder
 from langwright.model.text_parts import TextParts
-from langwright.progress import say
-from langwright.store import Artifact, Store
-from langwright.tokens import ChatTemplate, Tokenizer
-from langwright.training.batch import MicroBatch, Row, documents, gather, next_token_loss
+from langwright.store import Artifact, Store, write_atomic
+from langwright.tokens import Tokenizer
+from langwright.training.batch import (
+    MicroBatch,
+    Row,
+    documents,
+    gather,
+    gather_packed,
+    next_token_loss,
+    pack,
+)
+from langwright.training.conversations import Lessons, TooLong, lessons, open_conversations
 from langwright.training.epochs import Epochs, held_out
 from langwright.training.examples import Example, Forgotten, Piece, numbers_of
-from langwright.training.lines import open_lines
 from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
@@ -32,43 +38,54 @@ from langwright.training.trained import Model
 from langwright.training.tuning import TuningSettings, begin, require_alone
 
 EVALUATED_CONVERSATIONS = 200
+_LINES = "data.json"
+"""In the run's folder: the lines that were left out or cut."""
 
 
 class SFTSettings(TuningSettings):
     """The recipe of a fine-tuning run: `data` to learn, and how (see `TuningSettings`).
 
-    `data` is an artifact of kind `conversations` or a .jsonl file: one object a line,
-    {"messages": [{"role", "content"}, …]}. What `forget` names by its digest is not learnt from;
-    all others stay where and when they would be with it.
+    `data` is an artifact of kind `conversations`, or a file, folder or data set of the hub in one
+    of `conversations.SHAPES`. What is longer than `context_length` is left out, cut behind that, or
+    an error (`too_long`). `packing` puts conversations next to each other in rows of that length,
+    each apart from the others: the same loss and gradients, without the padding. What `forget`
+    names by its digest is not learnt from; all others stay where and when they would be with it.
     """
 
     data: str
     validation_fraction: float = Field(0.05, gt=0, lt=1)
+    too_long: TooLong = "leave_out"
+    packing: bool = True
     forget: Forgotten = ()
 
 
 def sft(
     recipe: str, *, name: str | None = None, store: Store | None = None, **settings: object
 ) -> Result:
-    """Fine-tune a model on conversations; loss on the assistant's tokens only."""
+    """Fine-tune a model on conversations; loss on the assistant's tokens only.
+
+    The result has `data` beside what every stage answers: which lines of `conversations.jsonl` in
+    the run's data were left out or cut, by reason; the counts are in `metrics`.
+    """
     store = store or Store()
     chosen = SFTSettings.build(read_recipe(recipe, "sft", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
-    shape = '{"messages": [...]}'
     ranks = join(chosen)
     require_alone(chosen, ranks.size)
     with ranks.first_alone():
         base = store.get(chosen.model)
-        data = open_lines(chosen.data, "conversations", shape, store)
+        data = open_conversations(chosen.data, store)
+    run = store.run(name)
 
-    return run_stage(
-        store.run(name),
-        chosen,
-        [base, data],
-        store,
-        lambda working: prepare(working, base, data, store),
-        ranks,
-    )
+    def prepared(working: SFTSettings) -> tuple[Model, SFT]:
+        trained, stage = prepare(working, base, data, store)
+        if ranks.leads:
+            write_atomic(run.folder / _LINES, json.dumps(stage.lessons.lines()))
+        return trained, stage
+
+    result = run_stage(run, chosen, [base, data], store, prepared, ranks)
+    lines = run.folder / _LINES
+    return {**result, "data": json.loads(lines.read_bytes())} if lines.exists() else result
 
 
 def prepare(
@@ -79,48 +96,18 @@ def prepare(
     return trained, SFT.build(settings, bundle.text, data, store)
 
 
-def _encode(template: ChatTemplate | None, path: Path, context_length: int) -> list[Row]:
-    """All conversations with their masks. What is too long is left out, and that is said."""
-    if template is None:
-        raise Unsupported(
-            "The model has no chat template.", remedy="Start from a model that has one."
-        )
-    rows, too_long = [], []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            messages: Sequence[Mapping[str, Any]] = json.loads(line)["messages"]
-            ids, learn = template.encode_with_mask(messages)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise BadInput(
-                f"Line {number} of {path.name} is not a conversation.",
-                remedy='Write one {"messages": [{"role", "content"}, …]} a line.',
-            ) from None
-        except BadInput as error:
-            raise BadInput(f"Line {number}: {error.message}", remedy=error.remedy) from None
-        if len(ids) > context_length + 1:
-            too_long.append(number)
-        else:
-            rows.append(Row(np.array(ids), np.array(learn), f"{path.name}:{number}"))
-    if too_long:
-        shown = ", ".join(map(str, too_long[:5])) + (" …" if len(too_long) > 5 else "")
-        say(
-            f"Left out {len(too_long)} conversations longer than {context_length} tokens "
-            f"(lines {shown}); a larger context_length keeps them."
-        )
-    if len(rows) < 2:
-        raise BadInput(
-            f"{path.name} has {len(rows)} usable conversations.", remedy="Give at least two."
-        )
-    return rows
-
-
-def _split(rows: list[Row], validation_fraction: float) -> tuple[list[Row], list[Row]]:
-    """By the hash of the tokens, so that equal conversations land on one side."""
-    out = held_out([row.ids.tobytes() for row in rows], validation_fraction)
-    validation = [row for row, chosen in zip(rows, out, strict=True) if chosen]
-    train = [row for row, chosen in zip(rows, out, strict=True) if not chosen]
+def _split(found: Lessons, validation_fraction: float) -> tuple[list[Row], list[Row]]:
+    """By the hash of the tokens, so that equal conversations land on one side, and all rows of one
+    do. The first row decides: others that begin with it are on its side."""
+    first: dict[int, Row] = {}
+    for group, row in zip(found.groups, found.rows, strict=True):
+        first.setdefault(group, row)
+    keys = [row.ids.tobytes() for row in first.values()]
+    out = dict(zip(first, held_out(keys, validation_fraction), strict=True))
+    sides: tuple[list[Row], list[Row]] = ([], [])
+    for group, row in zip(found.groups, found.rows, strict=True):
+        sides[out[group]].append(row)
+    train, validation = sides
     if not train:
         raise BadInput("All conversations are the same.", remedy="Give different ones.")
     return train, validation
@@ -136,21 +123,23 @@ class SFT:
 
     name = "sft"
 
-    def __init__(
-        self, settings: SFTSettings, tokenizer: Tokenizer, train: list[Row], validation: list[Row]
-    ) -> None:
-        self._settings, self._tokenizer = settings, tokenizer
-        self._train, self._validation = train, validation
+    def __init__(self, settings: SFTSettings, tokenizer: Tokenizer, found: Lessons) -> None:
+        self._settings, self._tokenizer, self.lessons = settings, tokenizer, found
+        self._train, self._validation = _split(found, settings.validation_fraction)
         self._forgotten = numbers_of(settings.forget, self.examples, self.held_out)
-        sizes = [len(row.ids) for row in train]  # prompts included
+        sizes = [len(row.ids) for row in self._train]  # prompts included
         self._epochs = Epochs(sizes, settings.tokens_per_step, settings.seed)
 
     @classmethod
     def build(cls, settings: SFTSettings, text: TextParts, data: Artifact, store: Store) -> SFT:
         """The stage of a run: `text` is that of the model it starts from, `data` its parent."""
+        if text.template is None:
+            raise Unsupported(
+                "The model has no chat template.", remedy="Start from a model that has one."
+            )
         path = store.path(data) / "conversations.jsonl"
-        rows = _encode(text.template, path, settings.context_length)
-        return cls(settings, text.tokenizer, *_split(rows, settings.validation_fraction))
+        found = lessons(text.template, path, settings.context_length, settings.too_long)
+        return cls(settings, text.tokenizer, found)
 
     @property
     def epoch_steps(self) -> int:
@@ -159,7 +148,11 @@ class SFT:
 
     def micro_batches(self, step: int) -> Sequence[MicroBatch]:
         rows = [self._train[number] for number in self._kept(step)]
-        return gather(rows, self._settings.micro_batch_tokens)
+        length, tokens = self._settings.context_length, self._settings.micro_batch_tokens
+        if not self._settings.packing:
+            return gather(rows, tokens)
+        packed = pack(rows, length)
+        return gather_packed(packed, max((len(row.inputs) for row in packed), default=0), tokens)
 
     @cached_property
     def examples(self) -> list[Example]:
@@ -203,7 +196,8 @@ class SFT:
         return None
 
     def evaluate(self, module: Decoder, whole: bool) -> dict[str, float]:
-        """The held-out answers: nats per learnt token, and bits per byte of the answers' text."""
+        """The held-out answers: nats per learnt token, and bits per byte of the answers' text; at
+        the end also how many conversations there were, and what was left out or cut."""
         rows = self._validation if whole else self._validation[:EVALUATED_CONVERSATIONS]
         window = max(len(row.ids) for row in rows)
         scores = score_rows(module, [row.ids.tolist() for row in rows], window, window - 1)
@@ -216,4 +210,5 @@ class SFT:
                 if learn and value is not None:
                     nats, count = nats - value, count + 1
                     size += 0 if token in special else len(tokenizer.token_bytes(token))
-        return {"val_loss": nats / count, "val_bits_per_byte": nats / math.log(2) / max(size, 1)}
+        found = {"val_loss": nats / count, "val_bits_per_byte": nats / math.log(2) / max(size, 1)}
+        return found | (self.lessons.counts() if whole else {})

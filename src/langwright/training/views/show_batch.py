@@ -14,7 +14,7 @@ from langwright.store import Store, write_atomic
 from langwright.tokens import END_OF_TEXT
 from langwright.training.guard import skipped_windows, window_of
 from langwright.training.rebuilt import Rebuilt, rebuild
-from langwright.training.stages.sft import SFT
+from langwright.training.stages.sft import SFT, SFTSettings
 from langwright.training.views.xray import Problem, XrayRow, problems, xray
 
 MOST_NAMED = 5
@@ -100,9 +100,11 @@ def show_batch(
 def xray_of(rebuilt: Rebuilt, window: int) -> list[XrayRow]:
     """The rows of a window of the data, which counts from 0."""
     tokenizer = rebuilt.text.tokenizer
-    conversations = isinstance(rebuilt.stage, SFT)
-    end = None if conversations else tokenizer.special[END_OF_TEXT]
-    return xray(rebuilt.stage.micro_batches(window), tokenizer, end)
+    settings, batches = rebuilt.settings, rebuilt.stage.micro_batches(window)
+    if not isinstance(settings, SFTSettings):
+        return xray(batches, tokenizer, tokenizer.special[END_OF_TEXT])
+    cut_at = settings.context_length if settings.too_long == "cut" else None
+    return xray(batches, tokenizer, None, cut_at)
 
 
 def batch_page(batch: dict[str, Any], rows: Sequence[XrayRow], found: Sequence[Problem]) -> str:

@@ -64,10 +64,13 @@ class Problem:
 
 
 def xray(
-    batches: Sequence[MicroBatch], tokenizer: Tokenizer, end_of_document: int | None
+    batches: Sequence[MicroBatch],
+    tokenizer: Tokenizer,
+    end_of_document: int | None,
+    cut_at: int | None = None,
 ) -> list[XrayRow]:
     """All rows of a step. `end_of_document` is what stands around whole documents in packed rows;
-    None: rows are whole conversations."""
+    None: they are conversations, whole unless they have as many inputs as `cut_at`."""
     rows: list[XrayRow] = []
     for number, batch in enumerate(batches, start=1):
         for ids, targets, size, lengths in _rows(batch):
@@ -76,7 +79,7 @@ def xray(
             for document, length in enumerate(lengths):
                 end = start + length
                 tokens += _document(
-                    ids[start:end], targets[start:end], document, tokenizer, end_of_document
+                    ids[start:end], targets[start:end], document, tokenizer, end_of_document, cut_at
                 )
                 start = end
             padding = (XrayToken(one, "", "padded", False, None) for one in ids[size:])
@@ -104,6 +107,7 @@ def _document(
     document: int,
     tokenizer: Tokenizer,
     end_of_document: int | None,
+    cut_at: int | None,
 ) -> list[XrayToken]:
     """The token that it is entered with, then its own. Of what is not learnt the last one is not
     in the batch: nothing would follow it."""
@@ -114,9 +118,11 @@ def _document(
         elif place + 1 < len(ids):
             seen.append((ids[place + 1], False))
     last = len(seen) - 1
+    special = frozenset(tokenizer.special.values())
     found = []
     for place, (token, trained) in enumerate(seen):
         edge = place in (0, last) and end_of_document not in (None, token)
+        edge = edge or (place == last and len(ids) == cut_at and token not in special)
         state: State = "cut" if edge else "trained" if trained else "masked"
         found.append(XrayToken(token, _text(tokenizer, token), state, trained, document))
     return found
@@ -162,6 +168,8 @@ def _unlearnt(row: XrayRow, document: list[XrayToken], text: TextParts) -> Itera
         )
     ends = text.end_ids or set(text.tokenizer.special.values())
     for answer in answers:
+        if answer[-1].state == "cut":
+            continue
         if not any(token.id in ends for token in answer):
             begins = "".join(token.text for token in answer[:8])
             names = " or ".join(sorted(_text(text.tokenizer, end) for end in ends))
