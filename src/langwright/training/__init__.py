@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from langwright.training.bisection import bisect
     from langwright.training.forgetting import forget
     from langwright.training.replay import verify_resume
+    from langwright.training.stages.constitution import constitution
     from langwright.training.stages.pairs import pairs
     from langwright.training.stages.pretrain import pretrain
     from langwright.training.stages.sft import sft
 
 __all__ = [
     "bisect",
+    "constitution",
     "forget",
     "handed_over",
     "launch",
@@ -32,6 +34,7 @@ __all__ = [
 
 _WHERE = {
     "bisect": "langwright.training.bisection",
+    "constitution": "langwright.training.stages.constitution",
     "forget": "langwright.training.forgetting",
     "pairs": "langwright.training.stages.pairs",
     "pretrain": "langwright.training.stages.pretrain",
