@@ -32,10 +32,19 @@ if TYPE_CHECKING:
     from langwright.providers import open_model as load
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
-    from langwright.training import bisect, forget, launch, pretrain, sft, verify_resume
+    from langwright.training import (
+        bisect,
+        constitution,
+        forget,
+        launch,
+        pretrain,
+        sft,
+        verify_resume,
+    )
     from langwright.training.recipe import recipe
     from langwright.training.views.doctor import doctor
     from langwright.training.views.show_batch import show_batch
+    from langwright.training.views.transcripts import transcripts
     from langwright.training.views.watch import watch
 
     __version__: str
@@ -48,6 +57,7 @@ __all__ = [
     "chat",
     "clean",
     "compare",
+    "constitution",
     "cost",
     "describe",
     "doctor",
@@ -74,6 +84,7 @@ __all__ = [
     "show",
     "show_batch",
     "tokens",
+    "transcripts",
     "verify_resume",
     "watch",
 ]
@@ -85,6 +96,7 @@ _WHERE = {
     "chat": "langwright.providers:chat",
     "clean": "langwright.text:clean",
     "compare": "langwright.lifecycle:compare",
+    "constitution": "langwright.training:constitution",
     "cost": "langwright.providers:cost",
     "describe": "langwright.providers:describe",
     "doctor": "langwright.training.views.doctor:doctor",
@@ -110,6 +122,7 @@ _WHERE = {
     "show": "langwright.store:show",
     "show_batch": "langwright.training.views.show_batch:show_batch",
     "tokens": "langwright.providers:tokens",
+    "transcripts": "langwright.training.views.transcripts:transcripts",
     "verify_resume": "langwright.training:verify_resume",
     "watch": "langwright.training.views.watch:watch",
 }

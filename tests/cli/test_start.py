@@ -33,6 +33,8 @@ VERBS = [
     "plan",
     "pretrain",
     "sft",
+    "constitution",
+    "transcripts",
     "show-batch",
     "watch",
     "doctor",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langwright.training.judged import Judged, read_judged
     from langwright.training.preference_import import open_comparisons, read_preferences
     from langwright.training.replay import verify_resume
+    from langwright.training.stages.constitution import constitution
     from langwright.training.stages.pairs import pairs
     from langwright.training.stages.pretrain import pretrain
     from langwright.training.stages.sft import sft
@@ -25,6 +26,7 @@ __all__ = [
     "Judged",
     "bisect",
     "comparisons_of",
+    "constitution",
     "forget",
     "handed_over",
     "launch",
@@ -45,6 +47,7 @@ _WHERE = {
     "Judged": "langwright.training.judged",
     "bisect": "langwright.training.bisection",
     "comparisons_of": "langwright.training.comparisons",
+    "constitution": "langwright.training.stages.constitution",
     "forget": "langwright.training.forgetting",
     "open_comparisons": "langwright.training.preference_import",
     "pairs": "langwright.training.stages.pairs",

@@ -48,9 +48,9 @@ def message_of(given: Any, turn: int, reading: Reading) -> Message:
     if not isinstance(given, Mapping) or not isinstance(given.get("role"), str):
         raise Wrong(f"turn {turn} is no message", f"One object is {EXAMPLE}.")
     reading.leave(given, _READ, "messages.")
-    role: str = _ROLES.get(given["role"], given["role"])
+    role = str(_ROLES.get(given["role"], given["role"]))
     content, thought, calls = _parts(given.get("content"), turn)
-    thought = thought or thought_of(given) or ""
+    thought = thought or thought_of(given)
     calls += given.get("tool_calls") or []
     message: Message = {"role": role}
     if content is not None:

@@ -1,0 +1,55 @@
+"""What a model learns from the data of a constitution: the one place where training is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langwright.errors import Unsupported
+from langwright.store import Store
+
+Result = dict[str, Any]
+Aim = Literal["none", "sft", "dpo"]
+"""How far a run trains: not at all; on the revisions; and then on the comparisons, too."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A training run called `name` by the stage's table of `recipe`: `model` learns from `data`,
+    both by their names in the store."""
+
+    recipe: str
+    name: str
+    model: str
+    data: str
+    store: Store
+
+
+Teacher = Callable[[Lesson], Result]
+"""Trains, or finds it done; returns what a training verb returns."""
+
+
+def teach_sft(lesson: Lesson) -> Result:
+    """Fine-tune on the revised conversations."""
+    from langwright.training.stages.sft import sft
+
+    return sft(
+        lesson.recipe, name=lesson.name, store=lesson.store, model=lesson.model, data=lesson.data
+    )
+
+
+TEACHERS: Mapping[str, Teacher] = {"sft": teach_sft}
+"""By the names of the stages; `dpo` joins here."""
+
+
+def stages_of(aim: Aim, teachers: Mapping[str, Teacher]) -> tuple[str, ...]:
+    """The stages up to `aim`; raises `Unsupported` for one that nobody teaches."""
+    stages = {"none": (), "sft": ("sft",), "dpo": ("sft", "dpo")}[aim]
+    for stage in stages:
+        if stage not in teachers:
+            raise Unsupported(
+                f"There is no training by {stage} yet.",
+                remedy="train=sft stops before it; the comparisons are made all the same.",
+            )
+    return stages
