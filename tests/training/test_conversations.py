@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 from tests.store.hub_stand_in import StandIn, stand_in
 
-from langwright.errors import BadInput
+from langwright.errors import BadInput, BadSettings
 from langwright.model import ModelBundle, save_folder
 from langwright.store import Store
 from langwright.tokens import CHATML, ChatTemplate, Tokenizer
@@ -513,3 +513,19 @@ def test_packing_changes_neither_loss_nor_weights(base: Store, write: Write) -> 
     for key in ("train_loss", "val_loss"):
         first, second = (run["metrics"][key] for run in runs)
         assert first == pytest.approx(second, rel=1e-5)
+
+
+def test_show_batch_shows_data_that_no_run_has_learnt(base: Store, write: Write) -> None:
+    rows = [{"messages": talk(f"Say {n}", f"{n}!")} for n in range(9)]
+    shown = show_batch("base", write(*rows, LONG), store=base)
+    assert (shown["steps"], len(shown["rows"])) == (2, 8)
+    said = [
+        "".join(token["text"] for token in row["tokens"] if token["trained"])
+        for row in shown["rows"]
+    ]
+    assert said == [f"{n}!<|im_end|>" for n in range(8)]
+    second = show_batch("base", write(*rows, LONG), step=2, store=base)
+    assert second["rows"][1]["trained"] > 90
+    assert second["counts"]["cut"] == second["counts"]["padded"] == 0
+    with pytest.raises(BadSettings, match="no step 3"):
+        show_batch("base", write(*rows, LONG), step=3, store=base)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langwright.cli.options import Json, RunName
+from langwright.cli.options import Json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,7 +23,15 @@ _COLOURS = {
 
 
 def show_batch(
-    run: RunName,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run; with DATA, a model in the store.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]", help="Conversations, shown as that model would learn them."
+        ),
+    ] = None,
     step: Annotated[int, typer.Option("--step", min=1, help="Which step, from 1.")] = 1,
     html: Annotated[
         str | None, typer.Option("--html", metavar="FILE", help="Write it as a page, too.")
@@ -39,7 +47,7 @@ def show_batch(
     from langwright.training.views.show_batch import BadBatch
 
     try:
-        answer(lw.show_batch(run, step=step, html=html), as_json, _shown)
+        answer(lw.show_batch(run, data, step=step, html=html), as_json, _shown)
     except BadBatch as error:
         if not as_json:
             console().print(_shown(error.batch))

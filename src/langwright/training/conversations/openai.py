@@ -48,7 +48,8 @@ def message_of(given: Any, turn: int, reading: Reading) -> Message:
     if not isinstance(given, Mapping) or not isinstance(given.get("role"), str):
         raise Wrong(f"turn {turn} is no message", f"One object is {EXAMPLE}.")
     reading.leave(given, _READ, "messages.")
-    role = str(_ROLES.get(given["role"], given["role"]))
+    speaker: str = given["role"]
+    role = _ROLES.get(speaker, speaker)
     content, thought, calls = _parts(given.get("content"), turn)
     thought = thought or thought_of(given)
     calls += given.get("tool_calls") or []

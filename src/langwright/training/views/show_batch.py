@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from langwright.errors import BadInput, BadSettings
+from langwright.errors import BadInput, BadSettings, Unsupported
+from langwright.model import load_text
+from langwright.model.text_parts import TextParts
 from langwright.store import Store, write_atomic
 from langwright.tokens import END_OF_TEXT
+from langwright.training.batch import gather
+from langwright.training.conversations import lessons, open_conversations
 from langwright.training.guard import skipped_windows, window_of
 from langwright.training.rebuilt import Rebuilt, rebuild
 from langwright.training.stages.sft import SFT, SFTSettings
 from langwright.training.views.xray import Problem, XrayRow, problems, xray
 
+ROWS_SHOWN = 8
+"""Of data without a run, in one step."""
 MOST_NAMED = 5
 """So many problems are named in one message; programs get all."""
 
@@ -43,10 +50,18 @@ class BadBatch(BadInput):
 
 
 def show_batch(
-    run: str, *, step: int = 1, html: Path | str | None = None, store: Store | None = None
+    run: str,
+    data: str | None = None,
+    *,
+    step: int = 1,
+    html: Path | str | None = None,
+    store: Store | None = None,
 ) -> dict[str, Any]:
     """Every token of a step's micro-batches, from the run's settings and parents; nothing is
     trained and no weight is read.
+
+    With `data`, conversations as `sft` takes them, `run` is a model, and a step shows the next
+    `ROWS_SHOWN` of them as they would be learnt, whatever their length.
 
     `step` counts as the run's metrics do, from 1. With `html` it is also written as one page that
     needs no network. Returns {"run", "stage", "step", "steps", "counts", "rows"}: `counts` of
@@ -57,29 +72,22 @@ def show_batch(
     whose end is not trained and a doubled start token; `NotFound`, `Unsupported` as `rebuild`.
     """
     store = store or Store()
-    held = store.run(run)
-    rebuilt = rebuild(held, store)
-    steps = rebuilt.settings.steps
-    if not 1 <= step <= steps:
+    source = _of_run(run, store) if data is None else _of_data(run, data, store)
+    if not 1 <= step <= source.steps:
         raise BadSettings(
-            f"The run '{run}' has no step {step}.", remedy=f"Give one from 1 to {steps}."
+            f"The run '{run}' has no step {step}."
+            if data is None
+            else f"The data has no step {step}.",
+            remedy=f"Give one from 1 to {source.steps}.",
         )
-    rows = xray_of(rebuilt, window_of(step - 1, skipped_windows(held)))
-    found = list(problems(rows, rebuilt.text, isinstance(rebuilt.stage, SFT)))
-    states = Counter(token.state for row in rows for token in row.tokens)
-    trained = Counter(token.trained for row in rows for token in row.tokens)
-    cut, padded = states["cut"], states["padded"]
+    rows = source.rows(step)
+    found = list(problems(rows, source.text, source.stage == SFT.name))
     batch = {
         "run": run,
-        "stage": rebuilt.stage.name,
+        "stage": source.stage,
         "step": step,
-        "steps": steps,
-        "counts": {
-            "trained": trained[True],
-            "masked": trained[False] - padded,
-            "padded": padded,
-            "cut": cut,
-        },
+        "steps": source.steps,
+        "counts": _counts(rows),
         "rows": [
             {
                 "row": row.row,
@@ -95,6 +103,54 @@ def show_batch(
     if found:
         raise BadBatch(batch, found)
     return batch
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where rows come from: `rows(step)`, of which there are `steps`."""
+
+    stage: str
+    steps: int
+    text: TextParts
+    rows: Callable[[int], list[XrayRow]]
+
+
+def _of_run(run: str, store: Store) -> _Source:
+    held = store.run(run)
+    rebuilt = rebuild(held, store)
+    skipped = skipped_windows(held)
+    return _Source(
+        rebuilt.stage.name,
+        rebuilt.settings.steps,
+        rebuilt.text,
+        lambda step: xray_of(rebuilt, window_of(step - 1, skipped)),
+    )
+
+
+def _of_data(model: str, data: str, store: Store) -> _Source:
+    text = load_text(store.path(store.get(model)))
+    if text.template is None:
+        raise Unsupported(f"The model '{model}' has no chat template.", remedy="Name one that has.")
+    folder = store.path(open_conversations(data, store))
+    lines = lessons(text.template, folder / "conversations.jsonl", sys.maxsize).rows
+
+    def rows(step: int) -> list[XrayRow]:
+        shown = lines[(step - 1) * ROWS_SHOWN : step * ROWS_SHOWN]
+        batches = [batch for row in shown for batch in gather([row], 1)]
+        return xray(batches, text.tokenizer, None)
+
+    return _Source(SFT.name, -(-len(lines) // ROWS_SHOWN), text, rows)
+
+
+def _counts(rows: Sequence[XrayRow]) -> dict[str, int]:
+    states = Counter(token.state for row in rows for token in row.tokens)
+    trained = Counter(token.trained for row in rows for token in row.tokens)
+    return {
+        "trained": trained[True],
+        "masked": trained[False] - states["padded"],
+        "padded": states["padded"],
+        "cut": states["cut"],
+    }
 
 
 def xray_of(rebuilt: Rebuilt, window: int) -> list[XrayRow]:
