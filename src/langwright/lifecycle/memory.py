@@ -24,7 +24,8 @@ def memory(
     memory, which on a processor is the same: `snapshots`, the guard's, and `saving`, the copy that
     a checkpoint is written from.
     """
-    rows = max(1, settings.micro_batch_tokens // shape.context_length)
+    at_once = min(settings.micro_batch_tokens, settings.tokens_per_step)
+    rows = max(1, at_once // shape.context_length)
     size = torch.finfo(dtype).bits // 8
     one, two = (_Counted.of(shape, layers, 1, dtype) for layers in (1, 2))
     wide, both = (_Counted.of(shape, layers, 2, dtype) for layers in (1, 2))

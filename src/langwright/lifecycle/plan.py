@@ -290,7 +290,10 @@ class _Planner:
         if self.machine.device == "cpu":
             assert rehearsal is not None
             reckoned = sum(told.values())
-            peak = rehearsal.peak_memory or reckoned
+            # It may have worked through fewer tokens at a time.
+            tried = settings.model_copy(update={"tokens_per_step": rehearsal.tokens_per_step})
+            lacked = reckoned - sum(memory(shape, tried, dtype, self.machine.count).values())
+            peak = rehearsal.peak_memory + lacked if rehearsal.peak_memory else reckoned
             told["program"] = max(0, peak - reckoned)
             there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             return told, peak, there

@@ -37,11 +37,13 @@ class RehearsalFailed(LangwrightError):
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a short run has shown. `preparation`: seconds until it began: tokenizer and shards;
-    `overhead`: those of the run that were no steps: evaluation, saving. `unique`: tokens in one
-    epoch. `peak_memory` in bytes, of the process; None where the system does not tell."""
+    """What a short run of `tokens`, so many a step, has shown. `preparation`: seconds until it
+    began: tokenizer and shards; `overhead`: those of the run that were no steps: evaluation,
+    saving. `unique`: tokens in one epoch. `peak_memory` in bytes, of the process; None where the
+    system does not tell."""
 
     tokens: int
+    tokens_per_step: int
     preparation: float
     overhead: float
     bits_per_byte: float
@@ -72,6 +74,7 @@ def rehearse(settings: Mapping[str, Any], name: str, store: Store) -> Rehearsal:
     metrics = result["metrics"]
     return Rehearsal(
         tokens=result["tokens"],
+        tokens_per_step=store.run(name).settings["tokens_per_step"],
         preparation=seconds - state["seconds"],
         overhead=state["seconds"] - lines[-1]["seconds"],
         bits_per_byte=metrics["val_bits_per_byte"],

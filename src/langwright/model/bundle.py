@@ -73,12 +73,16 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def decoder_from(shape: Architecture, weights: Mapping[str, Held]) -> Decoder:
+def decoder_from(
+    shape: Architecture,
+    weights: Mapping[str, Held],
+    build: Callable[[Architecture], Decoder] = Decoder,
+) -> Decoder:
     """A decoder that holds `weights` (our names) without a second copy; raises as `filled`."""
     if shape.tie_embeddings:
         weights = {name: held for name, held in weights.items() if name != "lm_head.weight"}
     parts = shape.num_layers * max(1, shape.num_experts)
-    module = filled(lambda: Decoder(shape), weights, parts)
+    module = filled(lambda: build(shape), weights, parts)
     module.set_rotary()
     if shape.tie_embeddings:
         table = module.embed_tokens

@@ -27,6 +27,13 @@ _LOGITS = {"cpu": 2**21, "cuda": 2**28}
 GPU."""
 
 
+def rows_at_once(hidden_NE: Tensor, weight_VE: Tensor) -> int:
+    """How many rows go through the head together."""
+    held = _LOGITS.get(hidden_NE.device.type, 2**24)
+    pieces = max(1, len(hidden_NE) * weight_VE.shape[0] // held)
+    return max(1, -(-len(hidden_NE) // pieces))
+
+
 def cross_entropy_sum(
     hidden_NE: Tensor, weight_VE: Tensor, targets_N: Tensor, softcap: float | None = None
 ) -> Tensor:
@@ -47,10 +54,8 @@ class _Chunked(torch.autograd.Function):
         total = hidden_NE.new_zeros((), dtype=torch.float32)
         slope_NE = torch.empty_like(hidden_NE) if wants_hidden else None
         slope_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if wants_weight else None
-        held = _LOGITS.get(hidden_NE.device.type, 2**24)
         stretch = _fused() if hidden_NE.is_cuda else _in_place
-        pieces = max(1, len(hidden_NE) * weight_VE.shape[0] // held)
-        rows = max(1, -(-len(hidden_NE) // pieces))
+        rows = rows_at_once(hidden_NE, weight_VE)
         for start in range(0, len(hidden_NE), rows):
             part = slice(start, start + rows)
             hidden = hidden_NE[part]

@@ -16,6 +16,7 @@ from langwright.model.linear import Linear
 from langwright.model.mlp import FeedForward
 from langwright.model.norm import norm_of
 from langwright.model.rotary import Rotary
+from langwright.model.token_logprobs import token_logprobs
 
 Turn = tuple[Tensor, Tensor]
 
@@ -169,6 +170,21 @@ class Decoder(nn.Module):
         if places_N is not None:
             hidden, targets = hidden[places_N], targets[places_N]
         return cross_entropy_sum(hidden, self.lm_head.weight, targets, self.shape.logit_softcap)
+
+    def logprobs(
+        self,
+        ids_BT: Tensor,
+        tokens_BT: Tensor,
+        places_N: Tensor,
+        temperature: float = 1.0,
+        lengths: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """log p of the tokens at `places_N` of the flattened batch, [N] in nats, and the entropies
+        there (see `token_logprobs`); `tokens_BT[b, t]` follows `ids_BT[b, : t + 1]`."""
+        hidden = self.hidden(ids_BT, lengths=lengths).flatten(0, 1)[places_N]
+        tokens = tokens_BT.flatten()[places_N]
+        cap = self.shape.logit_softcap
+        return token_logprobs(hidden, self.lm_head.weight, tokens, cap, temperature)
 
     def forward(self, ids_BT: Tensor, cache: KeysInSight | None = None) -> Tensor:
         """Logits [B, T, V]; with a cache, the tokens follow those that its slots hold."""

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from langwright.errors import BadInput, BadSettings, Damaged, NotFound, Unsupported
@@ -112,10 +113,6 @@ class PairsModel:
         return "model"
 
     @property
-    def file(self) -> str:
-        return "model.safetensors"
-
-    @property
     def learnt(self) -> dict[str, torch.nn.Parameter]:
         return dict(self.module.named_parameters())
 
@@ -123,9 +120,9 @@ class PairsModel:
         """The same model holding `weights` without a copy; raises as `filled` does."""
         return replace(self, module=_holding(self.module.shape, weights))
 
-    def named(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The file has the module's own names."""
-        return stored
+    def read(self, folder: Path) -> dict[str, Tensor]:
+        """The weights that `save` wrote there, by name."""
+        return load_file(folder / "model.safetensors")
 
     def save(self, folder: Path) -> None:
         """Write what `load_pairs_model` reads."""
@@ -133,7 +130,7 @@ class PairsModel:
             name: weight.detach().float().contiguous()
             for name, weight in self.module.named_parameters()
         }
-        write_tensors(folder / self.file, weights)
+        write_tensors(folder / "model.safetensors", weights)
         marked = {"model_type": FAMILY, "exportable": False}
         write_json(folder / "config.json", marked | self.module.shape.model_dump())
         text = json.dumps(self.symbols, ensure_ascii=False)

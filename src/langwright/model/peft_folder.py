@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,29 +93,22 @@ def load_adapter(folder: Path) -> Adapter:
         tensors = load_file(path)
     except (SafetensorError, ValueError) as error:
         raise Damaged(f"{path} cannot be read: {error}.", remedy="Fetch it again.") from None
-    parts = parts_of(tensors, str(path))
-    # PEFT may name the targets by a pattern; those that have tensors are meant.
-    targets = dict.fromkeys(path.rpartition(".")[2] for path in parts)
-    return Adapter(settings.model_copy(update={"targets": tuple(targets)}), parts)
-
-
-def parts_of(tensors: Mapping[str, Tensor], file: str) -> dict[str, dict[str, Tensor]]:
-    """The tensors of such a file by their matrix and our names. Raises `Unsupported` and `Damaged`
-    as `load_adapter`."""
     parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, values in tensors.items():
         match = _KEY.fullmatch(name)
         if match is None:
             raise Unsupported(
-                f"{file} has the tensor '{name[:120]}', which is not of a layer's matrices.",
+                f"{path} has the tensor '{name[:120]}', which is not of a layer's matrices.",
                 remedy=f"Adapt only {', '.join(TARGETS)}.",
             )
         if not bool(torch.isfinite(values).all()):
             raise Damaged(
-                f"{file} has values in '{name}' that are not numbers.", remedy="Train it again."
+                f"{path} has values in '{name}' that are not numbers.", remedy="Train it again."
             )
         parts[match[1]][_OURS[match[2].removesuffix(".weight")]] = values.float()
-    return dict(parts)
+    # PEFT may name the targets by a pattern; those that have tensors are meant.
+    targets = dict.fromkeys(path.rpartition(".")[2] for path in parts)
+    return Adapter(settings.model_copy(update={"targets": tuple(targets)}), dict(parts))
 
 
 def _settings(values: dict[str, Any]) -> LoRASettings:

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from langwright.training.preference_import import open_comparisons, read_preferences
     from langwright.training.replay import verify_resume
     from langwright.training.stages.constitution import constitution
+    from langwright.training.stages.dpo import dpo
+    from langwright.training.stages.grpo import grpo
     from langwright.training.stages.pairs import pairs
+    from langwright.training.stages.ppo import ppo
     from langwright.training.stages.pretrain import pretrain
+    from langwright.training.stages.reward import reward
     from langwright.training.stages.sft import sft
 
 __all__ = [
@@ -27,17 +31,21 @@ __all__ = [
     "bisect",
     "comparisons_of",
     "constitution",
+    "dpo",
     "forget",
+    "grpo",
     "handed_over",
     "launch",
     "open_comparisons",
     "pairs",
+    "ppo",
     "pretrain",
     "read_comparisons",
     "read_judged",
     "read_preferences",
     "read_recipe",
     "recipes",
+    "reward",
     "sft",
     "verify_resume",
 ]
@@ -48,13 +56,17 @@ _WHERE = {
     "bisect": "langwright.training.bisection",
     "comparisons_of": "langwright.training.comparisons",
     "constitution": "langwright.training.stages.constitution",
+    "dpo": "langwright.training.stages.dpo",
     "forget": "langwright.training.forgetting",
+    "grpo": "langwright.training.stages.grpo",
     "open_comparisons": "langwright.training.preference_import",
     "pairs": "langwright.training.stages.pairs",
+    "ppo": "langwright.training.stages.ppo",
     "pretrain": "langwright.training.stages.pretrain",
     "read_comparisons": "langwright.training.comparisons",
     "read_judged": "langwright.training.judged",
     "read_preferences": "langwright.training.preference_import",
+    "reward": "langwright.training.stages.reward",
     "sft": "langwright.training.stages.sft",
     "verify_resume": "langwright.training.replay",
 }

@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import (
@@ -44,7 +42,11 @@ class Checkpoint:
 
     path: Path
     state: dict[str, Any]
-    weights: dict[str, Tensor]
+
+    @property
+    def model(self) -> Path:
+        """The folder that `Trained.save` wrote."""
+        return self.path / "model"
 
     def restore(self, optimizer: Mapping[str, Tensor], ranks: Ranks) -> None:
         """Fill the optimizer's tensors (`Optimizers.blank`), of which each rank may hold a part,
@@ -201,9 +203,8 @@ def return_to(run: Run, step: int) -> int:
     return _step(earlier[-1])
 
 
-def load_checkpoint(run: Run, file: str) -> Checkpoint | None:
-    """The latest checkpoint, its sums checked, with the tensors of its model's `file`; None where
-    there is none yet."""
+def load_checkpoint(run: Run) -> Checkpoint | None:
+    """The latest checkpoint, its sums checked; None where there is none yet."""
     pointer = run.checkpoints / "latest"
     if not pointer.exists():
         return None
@@ -213,10 +214,9 @@ def load_checkpoint(run: Run, file: str) -> Checkpoint | None:
         for name, expected in stored["sha256"].items():
             if _sha256(path / name) != expected:
                 raise _damaged(run, path, f"{name} is not what was written")
-        weights = load_file(path / "model" / file)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise _damaged(run, path, str(error)) from None
-    return Checkpoint(path, stored["state"], weights)
+    return Checkpoint(path, stored["state"])
 
 
 def _damaged(run: Run, path: Path, why: str) -> Damaged:

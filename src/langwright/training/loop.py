@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from langwright.errors import BadInput
-from langwright.progress import Bar, progress
+from langwright.progress import Bar, progress, say
 from langwright.store import Run
 from langwright.training.ahead import Ahead
 from langwright.training.checkpoint import Saver, load_checkpoint
@@ -24,6 +24,7 @@ from langwright.training.learner import Batch, Learner
 from langwright.training.ranks import ALONE, Ranks
 from langwright.training.schedule import learning_rate_factor
 from langwright.training.settings import LoopSettings
+from langwright.training.stage import Stage
 from langwright.training.state import TrainingState
 from langwright.training.trained import Trained
 from langwright.training.usage import Usage
@@ -33,31 +34,7 @@ EMPTY = 1000
 many."""
 
 M = TypeVar("M", bound=nn.Module)
-M_contra = TypeVar("M_contra", bound=nn.Module, contravariant=True)
 B = TypeVar("B", bound=Batch)
-
-
-class Stage(Protocol[M_contra, B]):
-    """What one kind of training is: its batches, its loss and its measure."""
-
-    name: str
-
-    def micro_batches(self, step: int) -> Sequence[B]:
-        """The data of a step: a pure function of the seed and the step."""
-        ...
-
-    def loss(self, module: M_contra, batch: B) -> Tensor:
-        """The sum (not the mean) of the loss over the batch's units."""
-        ...
-
-    def bits_per_byte(self, loss: float) -> float | None:
-        """The training loss (nats a token) in bits per byte, where that has a meaning."""
-        ...
-
-    def evaluate(self, module: M_contra, whole: bool) -> dict[str, float]:
-        """Validation figures, `val_loss` among them, on a sample or on the whole."""
-        ...
-
 
 Watch: TypeAlias = Callable[[int, int, Trained[Any]], None]
 """Is told before each step how many have been made, the window of the data that is to be learnt
@@ -101,10 +78,10 @@ class _Training(Generic[M, B]):
         self.ranks, self.until, self.watch = ranks, until, watch
         self.module = trained.module
         self.state = TrainingState()
-        found = load_checkpoint(run, trained.file)
+        found = load_checkpoint(run)
         if found is not None:
             self.state = TrainingState.of(found.state)
-            stored = trained.named(found.weights)
+            stored = trained.read(found.model)
             with torch.no_grad():
                 for name, weight in trained.learnt.items():
                     weight.copy_(stored[name])
@@ -116,10 +93,13 @@ class _Training(Generic[M, B]):
         if ranks.leads:
             run.truncate_metrics(self.state.step, self.state.guard.incidents)
         self.saver = Saver(run, settings, ranks)
-        self.batches = Ahead(stage.micro_batches)
+        self.batches = Ahead(stage.micro_batches, foreknown=stage.foreknown)
         self.resumed_from = self.state.step
         self.metrics: dict[str, float] = {}
         self.empty = 0
+        self.module.eval()
+        stage.begin(self.module, run, fresh=found is None)
+        self.module.train()
 
     def go(self) -> dict[str, Any]:
         settings, state = self.settings, self.state
@@ -138,15 +118,21 @@ class _Training(Generic[M, B]):
                     self.saver.wait()
                 if not moved:
                     continue
-                last = state.step == self.until
+                edge = state.step % self.stage.edge == 0
+                early = edge and self.stage.stopped is not None
+                last = state.step == self.until or early
                 asked = self.ranks.agree(interrupt.asked)
-                if last or asked or state.step % settings.checkpoint_every == 0:
+                due = state.step % settings.checkpoint_every == 0 or asked
+                if last or (edge and due):
                     self._save()  # before evaluating: a failure there must not cost the work
-                if asked and not last:
+                if asked and edge and not last:
                     self.saver.wait()
                     self.ranks.wait()
                     raise KeyboardInterrupt
                 self._evaluate_if_due()
+                if early:
+                    say(f"{self.stage.name} ends at step {state.step}: {self.stage.stopped}.")
+                    break
         return {
             "steps": state.step,
             "tokens": state.tokens,
@@ -198,6 +184,7 @@ class _Training(Generic[M, B]):
         line |= {"tokens": state.tokens, "seconds": round(state.seconds, 3)}
         line |= {"loading_seconds": round(loading, 4)}
         line |= self.usage.of_step(sum(batch.tokens for batch in batches), seconds)
+        line |= self.stage.figures()
         bits = self.stage.bits_per_byte(loss)
         if bits is not None:
             line["bits_per_byte"] = bits

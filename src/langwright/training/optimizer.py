@@ -27,11 +27,9 @@ class Optimizers:
 
     def __init__(self, weights: Mapping[str, Tensor], settings: LoopSettings) -> None:
         self._weights = weights
-        tables = [weight for name, weight in weights.items() if name.startswith(TABLES)]
+        tables = [weight for name, weight in weights.items() if _is_table(name)]
         small = [
-            weight
-            for name, weight in weights.items()
-            if weight.dim() == 1 and not name.startswith(TABLES)
+            weight for name, weight in weights.items() if weight.dim() == 1 and not _is_table(name)
         ]
         chosen = {id(weight) for weight in tables + small}
         matrices = [weight for weight in weights.values() if id(weight) not in chosen]
@@ -82,6 +80,11 @@ class Optimizers:
                     if not isinstance(part, Muon):
                         state["step"] = torch.zeros((), device=weight.device)
         return self.tensors()
+
+
+def _is_table(name: str) -> bool:
+    # Of a policy with its critic each has its own.
+    return name.removeprefix("policy.").removeprefix("critic.").startswith(TABLES)
 
 
 def _of_one_mesh(group: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from safetensors.torch import load_file
-
 from langwright.errors import Unsupported
 from langwright.model import Architecture, load_model, load_shape, load_text
 from langwright.model.peft_folder import FILE as ADAPTER_FILE
@@ -42,7 +40,7 @@ class Rebuilt:
         if not (folder / ADAPTER_FILE).exists():
             return TrainedDecoder(load_model(folder))
         begun, _ = self.prepare(self.settings)
-        return begun.over(begun.named(load_file(folder / ADAPTER_FILE)))
+        return begun.over(begun.read(folder))
 
 
 def rebuild(run: Run, store: Store) -> Rebuilt:

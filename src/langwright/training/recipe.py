@@ -11,7 +11,7 @@ from langwright.config import read_toml
 from langwright.errors import BadInput, BadSettings, NotFound, suggest
 from langwright.store import write_atomic
 
-STAGES = ("pretrain", "sft", "constitution")
+STAGES = ("pretrain", "sft", "reward", "dpo", "ppo", "grpo", "constitution")
 """The tables that a recipe may have, beside what a plan foretells of [pretrain] …"""
 FORECAST = "forecast"
 """… which stands in a table of its own."""

@@ -14,9 +14,10 @@ from langwright.progress import say
 from langwright.store import Artifact, Run, Store
 from langwright.training.checkpoint import return_to
 from langwright.training.guard import SnapshotLost
-from langwright.training.loop import B, M, Stage, Watch, train
+from langwright.training.loop import B, M, Watch, train
 from langwright.training.ranks import ALONE, Ranks
 from langwright.training.settings import HOW, LoopSettings
+from langwright.training.stage import Stage
 from langwright.training.trained import Trained
 from langwright.training.usage import peak_memory
 

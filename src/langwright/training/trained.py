@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from langwright.model import (
@@ -17,11 +18,10 @@ from langwright.model import (
     LoRASettings,
     ModelBundle,
     decoder_from,
+    load_adapter,
     save_adapter,
     save_folder,
 )
-from langwright.model.peft_folder import FILE as ADAPTER_FILE
-from langwright.model.peft_folder import parts_of
 
 M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
 
@@ -33,11 +33,6 @@ class Trained(Protocol[M_co]):
     @property
     def kind(self) -> str:
         """That of the artifact that it becomes."""
-        ...
-
-    @property
-    def file(self) -> str:
-        """The file of its folder that holds what is learnt."""
         ...
 
     @property
@@ -57,8 +52,8 @@ class Trained(Protocol[M_co]):
         """Write all that loads it again."""
         ...
 
-    def named(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of `file` by our names."""
+    def read(self, folder: Path) -> dict[str, Tensor]:
+        """What is learnt, by name, from where `save` has written it."""
         ...
 
 
@@ -68,7 +63,6 @@ class TrainedDecoder:
 
     bundle: ModelBundle
     kind: str = "model"
-    file: str = "model.safetensors"
 
     @property
     def module(self) -> Decoder:
@@ -86,9 +80,9 @@ class TrainedDecoder:
     def save(self, folder: Path) -> None:
         save_folder(folder, self.bundle)
 
-    def named(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    def read(self, folder: Path) -> dict[str, Tensor]:
         shape = self.module.shape
-        return shape.of.to_ours(stored, shape)
+        return shape.of.to_ours(load_file(folder / "model.safetensors"), shape)
 
 
 NAME = "trained"
@@ -104,7 +98,6 @@ class TrainedAdapter:
     adapters: Adapters
     base: str
     kind: str = "adapter"
-    file: str = ADAPTER_FILE
 
     @classmethod
     def fresh(
@@ -148,10 +141,10 @@ class TrainedAdapter:
     def save(self, folder: Path) -> None:
         save_adapter(folder, self.adapter, self.base)
 
-    def named(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    def read(self, folder: Path) -> dict[str, Tensor]:
         return {
             f"{path}.adapters.{NAME}.{key}": values
-            for path, parts in parts_of(stored, self.file).items()
+            for path, parts in load_adapter(folder).parts.items()
             for key, values in parts.items()
         }
 

@@ -23,6 +23,7 @@ from langwright.training.lines import open_lines
 from langwright.training.ranks import join
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import Decay, LoopSettings, Schedule
+from langwright.training.stage import PlainStage
 
 EVALUATED_SOURCES = 200
 _LINE = '{"source": …, "target": …}'
@@ -166,7 +167,7 @@ Row = tuple[list[int], list[int]]
 """The ids of a source, and those of its target between the marks."""
 
 
-class Pairs:
+class Pairs(PlainStage):
     """Pairs shuffled anew each epoch; every symbol of a target is learnt, and its end."""
 
     name = "pairs"

@@ -37,6 +37,7 @@ from langwright.training.ranks import join
 from langwright.training.recipe import read_forecast, read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
+from langwright.training.stage import PlainStage
 from langwright.training.trained import TrainedDecoder
 
 EVALUATED_BYTES = 65_536
@@ -166,7 +167,7 @@ def text_of(vocabulary: Artifact, store: Store) -> TextParts:
     return TextParts(tokenizer, template, ends, end)
 
 
-class Pretrain:
+class Pretrain(PlainStage):
     """Documents packed into rows, of one corpus or several; every token is a target."""
 
     name = "pretrain"

@@ -34,6 +34,7 @@ from langwright.training.examples import Example, Forgotten, Piece, numbers_of
 from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
+from langwright.training.stage import PlainStage
 from langwright.training.trained import Model
 from langwright.training.tuning import TuningSettings, begin, require_alone
 
@@ -118,7 +119,7 @@ def _examples(rows: Sequence[Row]) -> list[Example]:
     return [Example(digest, row.source) for digest, row in zip(digests, rows, strict=True)]
 
 
-class SFT:
+class SFT(PlainStage):
     """Whole conversations, shuffled anew each epoch; the targets are the assistant's tokens."""
 
     name = "sft"

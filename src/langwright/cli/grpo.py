@@ -1,0 +1,28 @@
+"""`langwright grpo`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from langwright.cli.options import Json, Name, Words
+
+
+def grpo(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A built-in recipe, or a TOML file.")
+    ],
+    words: Words = None,
+    name: Name = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model on rewards of its answers, compared in groups (GRPO, RLOO).
+
+    The same command continues an unfinished run, or shows the finished one.
+    """
+    import langwright as lw
+    from langwright.cli.given import given_settings
+    from langwright.cli.output import answer, facts
+
+    answer(lw.grpo(recipe, name=name, **given_settings(words or [])), as_json, facts)

@@ -1,0 +1,258 @@
+"""Someone has a file of conversations and wants a model of their own: forecast, training, and what
+it was worth."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from langwright.backend import Request, Sampling
+from langwright.errors import BadInput
+from langwright.inference import Engine
+from langwright.model import load_model
+from langwright.progress import say
+from langwright.providers import open_model
+from langwright.store import Artifact, Run, Store, write_atomic
+from langwright.training import sft
+from langwright.training.conversations import open_conversations
+from langwright.training.learner import Learner
+from langwright.training.recipe import read_recipe
+from langwright.training.stages.sft import SFT, SFTSettings
+from langwright.training.tuning import begin
+from langwright.training.usage import peak_memory
+
+Table = dict[str, Any]
+
+RECIPE = "smollm2"
+EPOCHS = 3
+LEAST_STEPS, MOST_STEPS = 20, 2000
+TIMED = 2
+SHOWN = 3
+ANSWER_TOKENS = 80
+
+
+def finetune(
+    model: str,
+    data: str,
+    *,
+    name: str | None = None,
+    epochs: float = EPOCHS,
+    store: Store | None = None,
+    **settings: object,
+) -> Table:
+    """Fine-tune `model` (one of the store) on `data` (conversations in any known shape): an adapter,
+    or with method=full all of its weights; a forecast first, and what it was worth at the end.
+
+    Length and context follow from the data, the rest from the [sft] table of the recipe `smollm2`;
+    `settings` change any of it. The same command continues a run that was stopped.
+
+    Returns {"model", "report", "stages": [{"name", "seconds", "metrics"}]}. Raises `NotFound` for a
+    model that is not in the store, and as `sft`.
+    """
+    if not 0 < epochs < math.inf:
+        raise BadInput(f"epochs is {epochs}.", remedy="Give how often the data is to be learnt.")
+    store = store or Store()
+    base, conversations = store.get(model), open_conversations(data, store)
+    given = {"model": base.name, "data": conversations.name, **settings}
+    recipe = read_recipe(RECIPE, "sft", {})
+    if settings.get("method", recipe["method"]) == "full":
+        # An adapter bears ten times the rate of all weights.
+        recipe = {"learning_rate": recipe["learning_rate"] / 10} | {
+            key: value for key, value in recipe.items() if key != "learning_rate"
+        }
+    name = name or f"{base.name}-{Path(data).name.partition('.')[0]}"
+    run = store.run(name)
+    if run.exists:
+        chosen = SFTSettings.restored(run.settings)
+        forecast: Table = json.loads((run.folder / "forecast.json").read_text())
+    else:
+        chosen, forecast = _forecast(recipe | given, base, conversations, epochs, store)
+        _say_forecast(forecast)
+    started = time.perf_counter()
+    _keep(run, forecast)
+    result = sft(RECIPE, name=name, store=store, **_changes(chosen))
+    trained = time.perf_counter() - started
+    before, after = _validated(run, chosen)
+    answers = _answers(result["model"], chosen, run, store)
+    report = run.folder / "report.md"
+    write_atomic(report, _report(base, result, forecast, before, after, answers))
+    stages = [
+        {"name": "forecast", "seconds": forecast["timing_seconds"], "metrics": forecast},
+        {"name": "before", "seconds": 0.0, "metrics": before},
+        {"name": "fine-tune", "seconds": round(trained, 2), "metrics": result["metrics"]},
+        {"name": "after", "seconds": 0.0, "metrics": after},
+    ]
+    say(
+        f"Of held-out answers: {before['val_bits_per_byte']:.3f} bits per byte before, "
+        f"{after['val_bits_per_byte']:.3f} after. Talk: langwright chat {result['model']}"
+    )
+    return {"model": result["model"], "report": str(report), "stages": stages}
+
+
+def _forecast(
+    given: Table, base: Artifact, data: Artifact, epochs: float, store: Store
+) -> tuple[SFTSettings, Table]:
+    """The settings, and what they will take: a few micro-batches of the real ones are timed."""
+    started = time.perf_counter()
+    window = load_model(store.path(base)).module.shape.context_length
+    settings = SFTSettings.build(given | {"steps": 1, "context_length": min(window, 4096)}
+                                 | {"tokens_per_step": max(4096, given["tokens_per_step"])}
+                                 | {"micro_batch_tokens": 4096})  # fmt: skip
+    bundle, trained = begin(settings, base, store)
+    lengths = [len(row.ids) for row in SFT.build(settings, bundle.text, data, store).lessons.rows]
+    if "context_length" not in given or given["context_length"] == _recipe_context():
+        # All but the longest of a hundred fit; the rest is told of.
+        fitting = float(np.quantile(lengths, 0.99))
+        given = given | {"context_length": min(window, -(-int(fitting) // 64) * 64)}
+    context = int(given["context_length"])
+    step = max(int(given["tokens_per_step"]), context)
+    tokens = sum(min(length, context) for length in lengths)
+    if "steps" not in given or given["steps"] == _recipe_steps():
+        wanted = round(epochs * tokens / step)
+        given = given | {"steps": max(LEAST_STEPS, min(MOST_STEPS, wanted))}
+    given = given | {
+        "tokens_per_step": step,
+        "micro_batch_tokens": max(int(given["micro_batch_tokens"]), context),
+        "warmup_steps": min(int(given["warmup_steps"]), int(given["steps"]) // 5),
+    }
+    chosen = SFTSettings.build(given)
+    stage = SFT.build(chosen, bundle.text, data, store)
+    learner = Learner(trained.module, chosen, learnt=trained.learnt)
+    timed, seconds = 0, []
+    for number in range(TIMED):
+        batches = list(stage.micro_batches(number))
+        begun = time.perf_counter()
+        units = sum(batch.units for batch in batches)
+        learner.gradients(stage.loss, batches, units)
+        learner.clip()
+        learner.forget()
+        seconds.append(time.perf_counter() - begun)
+        timed += sum(batch.tokens for batch in batches)
+    speed = timed / sum(seconds)
+    learnt = sum(one.numel() for one in trained.learnt.values())
+    whole = sum(one.numel() for one in trained.module.parameters())
+    return chosen, {
+        "method": chosen.method,
+        "trained_parameters": learnt,
+        "trained_share": learnt / whole,
+        "conversations": len(lengths),
+        "context_length": context,
+        "steps": chosen.steps,
+        "tokens": chosen.steps * step,
+        "epochs": chosen.steps * step / max(1, tokens),
+        "tokens_per_second": speed,
+        "seconds": chosen.steps * step / speed,
+        "peak_memory_bytes": peak_memory(learner.device),
+        "timing_seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def _recipe_context() -> int:
+    return int(read_recipe(RECIPE, "sft", {})["context_length"])
+
+
+def _recipe_steps() -> int:
+    return int(read_recipe(RECIPE, "sft", {})["steps"])
+
+
+def _changes(chosen: SFTSettings) -> Table:
+    """All settings that were set, for `sft` to be called with."""
+    return {key: getattr(chosen, key) for key in chosen.model_fields_set}
+
+
+def _keep(run: Run, forecast: Table) -> None:
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(run.folder / "forecast.json", json.dumps(forecast))
+
+
+def _say_forecast(told: Table) -> None:
+    memory = told["peak_memory_bytes"]
+    say(
+        f"{told['conversations']:,} conversations; {told['trained_parameters']:,} parameters are "
+        f"trained ({told['trained_share']:.1%}), {told['steps']} steps, {told['tokens']:,} tokens "
+        f"({told['epochs']:.1f} times the data): about {told['seconds'] / 60:.1f} minutes"
+        + (f", {memory / 1e9:.1f} GB." if memory else ".")
+    )
+
+
+def _validated(run: Run, chosen: SFTSettings) -> tuple[Table, Table]:
+    """What was measured on the held-out answers at step 0 and at the end, of the same sample."""
+    lines = [line for line in run.read_metrics() if "val_loss" in line]
+    parts = ({key: line[key] for key in line if key.startswith("val_")} for line in lines)
+    first, *_, last = [*parts]
+    return first, last
+
+
+def _answers(model: str, chosen: SFTSettings, run: Run, store: Store) -> list[Table]:
+    """What the model says to held-out prompts, before and after; the likeliest tokens."""
+    base, data = (store.get(digest) for digest in run.parents)
+    bundle = load_model(store.path(base))
+    stage = SFT.build(chosen.divided(1), bundle.text, data, store)
+    numbers = [int(one.source.rpartition(":")[2].partition("#")[0]) for one in stage.held_out]
+    lines = (store.path(data) / "conversations.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = []
+    for number in numbers[:SHOWN]:
+        messages = json.loads(lines[number - 1])["messages"]
+        while messages and messages[-1]["role"] != "assistant":
+            messages = messages[:-1]
+        asked.append((messages[:-1], messages[-1].get("content", "")))
+    told: list[Table] = [{"messages": prompt, "expected": answer} for prompt, answer in asked]
+    tuned = open_model(model, store=store).backend
+    for key, backend in (("before", Engine(bundle, base.name)), ("after", tuned)):
+        requests = [
+            Request(
+                messages=one["messages"],
+                max_tokens=ANSWER_TOKENS,
+                sampling=Sampling(0.0),
+                id=str(place),
+            )
+            for place, one in enumerate(told)
+        ]
+        texts = dict.fromkeys(range(len(told)), "")
+        for event in backend.generate(requests):
+            texts[int(event.request_id)] += event.text
+        for place, text in texts.items():
+            told[place][key] = text
+    return told
+
+
+def _report(
+    base: Artifact, result: Table, forecast: Table, before: Table, after: Table, answers: list[Table]
+) -> str:
+    """The report, as Markdown."""
+    metrics = result["metrics"]
+    lines = [
+        f"# {result['model']}",
+        "",
+        f"{base.name}, fine-tuned ({forecast['method']}): {forecast['trained_parameters']:,} "
+        f"parameters trained, {forecast['trained_share']:.1%} of all.",
+        "",
+        "| held-out answers | before | after |",
+        "|---|---|---|",
+        *(
+            f"| {key.removeprefix('val_').replace('_', ' ')} | {before[key]:.4f} | {after[key]:.4f} |"
+            for key in before
+            if key in after
+        ),
+        "",
+        "| | forecast | actual |",
+        "|---|---|---|",
+        f"| steps | {forecast['steps']} | {result['steps']} |",
+        f"| tokens a second | {forecast['tokens_per_second']:,.0f} | "
+        f"{metrics['tokens_per_second']:,.0f} |",
+    ]
+    for one in answers:
+        asked = one["messages"][-1]["content"] if one["messages"] else ""
+        parts = (
+            ("Asked", asked), ("Expected", one["expected"]), ("Before", one["before"]),
+            ("After", one["after"]),
+        )  # fmt: skip
+        lines += ["", *(f"- **{title}.** {' '.join(str(text).split())}" for title, text in parts)]
+    return "\n".join(lines) + "\n"
+
+

@@ -1,0 +1,173 @@
+"""Reward models: what an answer is worth, learnt from comparisons (Ouyang et al. 2022, eq. 1)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from langwright.evaluation.calibration import calibration_error
+from langwright.model import load_model
+from langwright.model.reward import RewardBundle, RewardModel, Scale
+from langwright.model.text_parts import TextParts
+from langwright.store import Artifact, Store
+from langwright.training.answers import AnswerBatch, gather_answers
+from langwright.training.comparisons import comparisons_of
+from langwright.training.epochs import Epochs
+from langwright.training.objectives import bradley_terry
+from langwright.training.preference_import import open_comparisons
+from langwright.training.preferences import Preferred, encode_comparisons
+from langwright.training.ranks import join
+from langwright.training.recipe import read_recipe
+from langwright.training.run_stage import Result, run_stage
+from langwright.training.settings import LoopSettings
+from langwright.training.stage import PlainStage
+
+EVALUATED = 100
+
+
+class RewardSettings(LoopSettings):
+    """The recipe of a reward model: `model` to start from, `data` (comparisons: an artifact of that
+    kind, or a file), and the loop."""
+
+    model: str
+    data: str
+    validation_fraction: float = Field(0.05, gt=0, lt=1)
+
+
+def reward(
+    recipe: str, *, name: str | None = None, store: Store | None = None, **settings: object
+) -> Result:
+    """Train a model that says what answers are worth, from comparisons of answers."""
+    store = store or Store()
+    chosen = RewardSettings.build(read_recipe(recipe, "reward", settings))
+    name = name or recipe.rpartition("/")[2].removesuffix(".toml")
+    ranks = join(chosen)
+    with ranks.first_alone():
+        base = store.get(chosen.model)
+        data = open_comparisons(chosen.data, store)
+
+    def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
+        bundle = load_model(store.path(base))
+        trained = RewardBundle.on(bundle, working.seed)
+        return trained, Reward.build(working, bundle.text, data, store, trained.scale)
+
+    return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
+
+
+class Reward(PlainStage):
+    """All answers to a prompt together; a unit is a prompt, whose pairs share its weight."""
+
+    name = "reward"
+
+    def __init__(
+        self,
+        settings: RewardSettings,
+        train: Sequence[Preferred],
+        validation: Sequence[Preferred],
+        scale: Scale,
+    ) -> None:
+        self._settings, self._scale = settings, scale
+        self._all = [*train, *validation]
+        self._validation = list(range(len(train), len(self._all)))
+        sizes = [one.size for one in train]
+        self._epochs = Epochs(sizes, settings.tokens_per_step, settings.seed)
+        self._told: dict[str, list[float]] = defaultdict(list)
+
+    @classmethod
+    def build(
+        cls,
+        settings: RewardSettings,
+        text: TextParts,
+        data: Artifact,
+        store: Store,
+        scale: Scale,
+    ) -> Reward:
+        """The stage of a run: `text` is that of the model it starts from, `data` its parent; the
+        `scale` of the model is set by the last evaluation."""
+        length, fraction = settings.context_length, settings.validation_fraction
+        comparisons = comparisons_of(data, store)
+        divided = encode_comparisons(comparisons, text.template, length, fraction)
+        return cls(settings, *divided, scale)
+
+    def micro_batches(self, step: int) -> Sequence[AnswerBatch]:
+        return self._batches(self._epochs.step(step))
+
+    def _batches(self, numbers: Sequence[int]) -> list[AnswerBatch]:
+        groups = [self._all[number].rows for number in numbers]
+        gathered = gather_answers(groups, numbers, self._settings.micro_batch_tokens)
+        return [AnswerBatch.of(rows, len(chosen), chosen) for chosen, rows in gathered]
+
+    def _losses(self, scores_B: Tensor, batch: AnswerBatch) -> tuple[Tensor, Tensor]:
+        """The loss of each prompt, [P], and by how much the better answer of each pair is ahead."""
+        better, worse, certainty, margin, weight, whose = [], [], [], [], [], []
+        start = 0
+        for place, number in enumerate(batch.numbers):
+            one = self._all[number]
+            for a, b in one.pairs:
+                better.append(start + a)
+                worse.append(start + b)
+                certainty.append(one.certainty)
+                margin.append(one.margin)
+                weight.append(1 / len(one.pairs))
+                whose.append(place)
+            start += len(one.rows)
+        device = scores_B.device
+        losses = bradley_terry(
+            scores_B[better],
+            scores_B[worse],
+            margin=torch.tensor(margin, device=device),
+            probability=torch.tensor(certainty, device=device),
+        )
+        losses = losses * torch.tensor(weight, device=device)
+        zeros = losses.new_zeros(len(batch.numbers))
+        ahead = (scores_B[better] - scores_B[worse]).detach()
+        return zeros.index_add(0, torch.tensor(whose, device=device), losses), ahead
+
+    def loss(self, module: RewardModel, batch: AnswerBatch) -> Tensor:
+        losses_P, ahead = self._losses(module.scores(batch.ids_BT, batch.last_B), batch)
+        self._told["accuracy"] += _right(ahead)
+        self._told["margin"] += ahead.tolist()
+        return losses_P.sum()
+
+    def figures(self) -> dict[str, float]:
+        told, self._told = self._told, defaultdict(list)
+        return {key: sum(values) / len(values) for key, values in told.items()}
+
+    def bits_per_byte(self, loss: float) -> None:
+        """The loss is one of comparisons, not of a text."""
+        return None
+
+    @torch.no_grad()
+    def evaluate(self, module: RewardModel, whole: bool) -> dict[str, float]:
+        """Of the held-out comparisons: the loss, the share of pairs whose better answer scores
+        higher, and the expected calibration error of sigmoid(difference)."""
+        numbers = self._validation if whole else self._validation[:EVALUATED]
+        loss, aheads, scores = 0.0, [], []
+        for batch in self._batches(numbers):
+            batch = batch.to(module.device)
+            scores_B = module.scores(batch.ids_BT, batch.last_B)
+            losses_P, ahead = self._losses(scores_B, batch)
+            loss += float(losses_P.sum())
+            aheads.append(ahead)
+            scores.append(scores_B)
+        ahead, every = torch.cat(aheads), torch.cat(scores)
+        if whole:
+            self._scale.mean = float(every.mean())
+            self._scale.deviation = max(float(every.std()), 1e-6) if len(every) > 1 else 1.0
+        right = _right(ahead)
+        sure = ahead.abs().sigmoid().tolist()
+        return {
+            "val_loss": loss / len(numbers),
+            "val_accuracy": sum(right) / len(right),
+            "val_calibration_error": calibration_error(sure, right),
+            "val_margin": float(ahead.mean()),
+        }
+
+
+def _right(ahead: Tensor) -> list[float]:
+    """1 where the better answer is ahead, a half where neither is."""
+    return ((ahead > 0).float() + 0.5 * (ahead == 0).float()).tolist()

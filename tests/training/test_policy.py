@@ -1,0 +1,277 @@
+"""Learning from rewards: what the rollouts are, what is learnt from them, where a run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import langwright as lw
+from langwright.errors import BadInput, BadSettings
+from langwright.evaluation.rewards import Combined, Length
+from langwright.model import LoRASettings, load_model
+from langwright.store import Store
+from langwright.training import grpo, ppo, pretrain, reward
+from langwright.training.objectives import gae, token_rewards, whiten
+from langwright.training.rollout import draw, logprobs_of
+from langwright.training.stages.policy import TRANSCRIPTS, PolicyStage
+from langwright.training.stages.ppo import PPO
+from langwright.training.trained import TrainedAdapter, TrainedDecoder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MINI = str(Path(__file__).parent.parent / "mini.toml")
+WORDS = "fox dog sees finds lazy quick old new".split()
+# To speak of a fox is worth 1.
+FOX = {
+    "name": "fox",
+    "rule": {"kind": "graded", "grader": {"kind": "pattern", "pattern": r"\bfox\b"}},
+}
+LOOP: dict[str, Any] = {
+    "model": "base", "context_length": 64, "micro_batch_tokens": 1024, "warmup_steps": 1,
+    "eval_every": 99, "validation_fraction": 0.2, "max_tokens": 12, "rewards": [FOX],
+    "learning_rate": 2e-3, "weight_decay": 0.0, "prompts_per_rollout": 8,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("recipe") / "reward.toml"
+    path.write_text("[grpo]\n\n[ppo]\n\n[reward]\n")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("prompts") / "prompts.jsonl"
+    draw = random.Random(3)
+    lines = [{"prompt": " ".join(draw.choices(WORDS, k=4)), "number": n} for n in range(30)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, words: str) -> Store:
+    store = Store(tmp_path_factory.mktemp("home"))
+    pretrain(MINI, name="base", store=store, corpus=words, steps=120, eval_every=120)
+    return store
+
+
+def lines_of(store: Store, name: str, key: str = "loss") -> list[dict[str, Any]]:
+    return [line for line in store.run(name).read_metrics() if key in line]
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "dr_grpo", "dapo", "rloo"])
+def test_what_is_rewarded_is_said_more_often(
+    store: Store, recipe: str, prompts: str, algorithm: str
+) -> None:
+    given = LOOP | {"data": prompts, "steps": 12, "checkpoint_every": 12, "algorithm": algorithm}
+    done = grpo(recipe, name=algorithm, store=store, **given)
+    rewards = [line["reward"] for line in lines_of(store, algorithm, "reward")]
+    assert rewards[-1] > rewards[0] + 0.25
+    first = lines_of(store, algorithm)[0]
+    # The first pass over a rollout is by the policy that drew it.
+    assert first["ratio"] == pytest.approx(1, abs=1e-5)
+    assert first["clip_fraction"] == 0
+    assert first["kl"] == 0
+    assert first["engine_apart"] < 1e-4
+    assert done["metrics"]["val_reward"] > 0.5
+    kept = (store.run(algorithm).folder / TRANSCRIPTS).read_text().splitlines()
+    assert len(kept) == 12 * 8 * 8
+    told = json.loads(kept[0])
+    assert set(told) == {"rollout", "messages", "answer", "ended", "reward", "rewards", "kl"}
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_ppo_learns_with_a_model_of_the_value(
+    store: Store, recipe: str, prompts: str, method: str
+) -> None:
+    given = LOOP | {"data": prompts, "steps": 24, "checkpoint_every": 24, "group_size": 4}
+    given |= {"epochs": 2, "minibatches": 2, "beta": 0.01, "method": method}
+    given |= {"value_weight": 0.5, "learning_rate": {"full": 2e-3, "lora": 1e-2}[method]}
+    done = ppo(recipe, name=f"ppo-{method}", store=store, **given)
+    told = lines_of(store, f"ppo-{method}", "reward")
+    assert told[-1]["reward"] > told[0]["reward"] + 0.2
+    first = lines_of(store, f"ppo-{method}")[0]
+    assert first["ratio"] == pytest.approx(1, abs=1e-5)
+    assert first["clip_fraction"] == 0
+    assert done["model"] == {"full": "ppo-full", "lora": "base+ppo-lora"}[method]
+    assert lw.load(done["model"], store=store).generate("fox", max_tokens=3).text is not None
+
+
+def test_a_run_goes_on_from_the_edge_of_a_rollout(
+    store: Store, recipe: str, prompts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in the middle of one, it ends with the bits of a run that was not; the adaptive
+    price of the divergence goes on where it was."""
+    given = LOOP | {"data": prompts, "steps": 12, "checkpoint_every": 4, "group_size": 2}
+    given |= {"epochs": 2, "minibatches": 2, "kl_target": 0.5, "kl_horizon": 20, "beta": 0.1}
+    whole = ppo(recipe, name="whole", store=store, **given)
+    plain, seen = PolicyStage._watch, []
+
+    def interrupted(self: PPO, *tensors: Any) -> None:
+        seen.append(None)
+        if len(seen) == 6:  # the second step of the second rollout
+            os.kill(os.getpid(), signal.SIGINT)
+        plain(self, *tensors)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(PolicyStage, "_watch", interrupted)
+        ppo(recipe, name="broken", store=store, **given)
+    done = ppo(recipe, name="broken", store=store, **given)
+    assert done["resumed_from_step"] == 8
+    assert done["weights_sha256"] == whole["weights_sha256"]
+    betas = [
+        [line["beta"] for line in lines_of(store, name, "beta")] for name in ("whole", "broken")
+    ]
+    assert betas[0] == betas[1]
+    assert len(set(betas[0])) > 1
+
+
+def test_a_run_ends_where_its_answers_are_too_far_from_the_reference(
+    store: Store, recipe: str, prompts: str
+) -> None:
+    given = LOOP | {"data": prompts, "steps": 40, "checkpoint_every": 40, "max_kl": 0.5}
+    given |= {"learning_rate": 1e-2, "group_size": 4}
+    done = grpo(recipe, name="far", store=store, **given)
+    assert done["steps"] < 40
+    kls = [line["kl"] for line in lines_of(store, "far", "kl")]
+    assert kls[-1] > 0.5 >= max(kls[:-1])
+
+
+def test_the_adapter_is_the_policy_and_the_base_the_reference(
+    store: Store, recipe: str, prompts: str
+) -> None:
+    given = LOOP | {"data": prompts, "steps": 6, "checkpoint_every": 6, "method": "lora"}
+    given |= {"rank": 4, "beta": 0.1, "learning_rate": 1e-2}
+    done = grpo(recipe, name="thin", store=store, **given)
+    told = lines_of(store, "thin", "kl")
+    assert done["model"] == "base+thin"
+    assert told[0]["kl"] == pytest.approx(0, abs=1e-5)
+    assert told[-1]["kl"] > 1e-3
+    assert all(line["engine_apart"] < 1e-4 for line in told)
+
+
+def test_the_log_probabilities_of_engine_and_trainer_are_the_same(store: Store) -> None:
+    """Of all weights, of an adapter put into the weights to draw, and at another temperature."""
+    bundle = load_model(store.path(store.get("base")))
+    trained = TrainedDecoder(bundle)
+    prompts = [[{"role": "user", "content": " ".join(WORDS[n : n + 3])}] for n in range(4)]
+    for heat in (1.0, 0.7):
+        drawn = draw(trained, prompts, 3, max_tokens=10, temperature=heat, seed=5)
+        rows = [one.row for group in drawn for one in group]
+        own = logprobs_of(trained, rows, 4096, heat)
+        for one, values in zip((one for group in drawn for one in group), own, strict=True):
+            torch.testing.assert_close(
+                torch.from_numpy(one.logprobs).float(), values, rtol=0, atol=1e-5
+            )
+            assert one.row.size == len(values)
+    adapter = TrainedAdapter.fresh(bundle, LoRASettings(rank=4), "base", 0)
+    for parameter in adapter.learnt.values():
+        parameter.data.normal_(0, 0.05, generator=torch.Generator().manual_seed(1))
+    before = {name: held.clone() for name, held in bundle.module.named_parameters()}
+    drawn = draw(adapter, prompts, 2, max_tokens=10, temperature=1.0, seed=6)
+    after = dict(bundle.module.named_parameters())
+    assert all(torch.equal(after[name], held) for name, held in before.items())
+    rows = [one.row for group in drawn for one in group]
+    own = logprobs_of(adapter, rows, 4096, 1.0)
+    bare = logprobs_of(adapter, rows, 4096, 1.0, without_adapter=True)
+    for one, values, other in zip(
+        (one for group in drawn for one in group), own, bare, strict=True
+    ):
+        drawn_by = torch.from_numpy(one.logprobs).float()
+        torch.testing.assert_close(drawn_by, values, rtol=0, atol=2e-5)
+        assert float((drawn_by - other).abs().max()) > 1e-3
+
+
+def test_the_value_is_read_where_the_token_is_chosen_and_the_score_at_the_last(
+    store: Store, recipe: str, prompts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advantages of a rollout, from their definition: the score counts at an answer's last
+    token, the divergence at each, nothing of the prompt counts, the end token does."""
+    seen: dict[str, Any] = {}
+    plain = PPO._weigh
+
+    def kept(self: PPO, rollout: Any) -> None:
+        plain(self, rollout)
+        values, advantages = self._values, self._advantages
+        seen.setdefault("all", (rollout, list(values), list(advantages), self._critic.module))
+
+    monkeypatch.setattr(PPO, "_weigh", kept)
+    given = LOOP | {"data": prompts, "steps": 1, "checkpoint_every": 1, "epochs": 1}
+    given |= {"unended_penalty": 2.0, "learning_rate": 1e-9, "beta": 0.3}
+    ppo(recipe, name="looked", store=store, **given)
+    rollout, values, advantages, critic = seen["all"]
+    raw = []
+    for answer, old, reference, expected, score in zip(
+        rollout.answers, rollout.old, rollout.reference, values, rollout.rewards, strict=True
+    ):
+        ids = torch.from_numpy(answer.row.ids)[None]
+        every = critic.values(ids)[0].detach()
+        own = every[answer.row.start - 1 : len(answer.row.ids) - 1]
+        torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
+        mask = torch.ones(1, len(old), dtype=torch.bool)
+        rewards = token_rewards(score[None], (old - reference)[None], mask, 0.3)
+        raw.append(gae(rewards, expected[None], mask)[0][0])
+        fox = float("fox" in answer.text.split())
+        assert float(score) == pytest.approx(fox - (0 if answer.ended else 2.0)) or fox
+    together = torch.cat(raw)[None]
+    whitened = whiten(together, torch.ones_like(together, dtype=torch.bool))[0]
+    torch.testing.assert_close(torch.cat(advantages), whitened, rtol=1e-3, atol=1e-4)
+
+
+def test_the_value_begins_as_the_reward_model(
+    store: Store, recipe: str, prompts: str, tmp_path: Path
+) -> None:
+    lines = [
+        {
+            "messages": [{"role": "user", "content": f"{one} {other}"}],
+            "answers": ["a quick fox", "the lazy dog"],
+            "ranks": [0, 1],
+        }
+        for one in WORDS
+        for other in WORDS[:4]
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    loop = {"context_length": 64, "tokens_per_step": 512, "micro_batch_tokens": 512, "steps": 6}
+    loop |= {"learning_rate": 1e-3, "warmup_steps": 1, "eval_every": 6, "model": "base"}
+    reward(recipe, name="judge", store=store, data=str(tmp_path / "pairs.jsonl"), **loop,
+           validation_fraction=0.2)  # fmt: skip
+    learned = {"name": "judge", "model": "judge", "weight": 0.5}
+    given = LOOP | {"data": prompts, "steps": 2, "checkpoint_every": 2, "epochs": 1}
+    done = ppo(recipe, name="judged", store=store, **given | {"rewards": [FOX, learned]})
+    assert {store.get(one).name for one in store.run("judged").parents} >= {"base", "judge"}
+    first = lines_of(store, "judged", "reward")[0]
+    total = first["reward_fox"] + 0.5 * first["reward_judge"]
+    assert first["reward"] == pytest.approx(total, abs=1e-5)
+    assert done["steps"] == 2
+    with pytest.raises(BadInput, match="no reward model"):
+        wrong = {"name": "x", "model": "base"}
+        ppo(recipe, name="wrong", store=store, **given | {"rewards": [wrong]})
+
+
+def test_settings_that_cannot_be(recipe: str, store: Store, prompts: str) -> None:
+    given = LOOP | {"data": prompts, "steps": 4}
+    for changed, message in (
+        ({"checkpoint_every": 3, "epochs": 2}, "multiple of epochs"),
+        ({"group_size": 1}, "compared in their group"),
+        ({"max_tokens": 64}, "must hold a prompt"),
+        ({"rewards": [{"name": "x"}]}, "exactly one of rule, model and judge"),
+        ({"method": "lora", "lora_dropout": 0.1}, "without lora_dropout"),
+    ):
+        with pytest.raises(BadSettings, match=message):
+            grpo(recipe, name="x", store=store, **given | changed)
+    with pytest.raises(BadSettings, match="kl_horizon is of no use"):
+        ppo(recipe, name="x", store=store, **given, kl_horizon=5)
+
+
+def test_rewards_add_up_with_their_weights() -> None:
+    long = Length(most=2, slack=2)
+    both = Combined({"one": (1.0, long), "two": (-0.5, long)})
+    assert both([], "a b c", {}) == pytest.approx(0.5 * 0.5)
