@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langwright import errors
     from langwright.evaluation import evaluate
-    from langwright.lifecycle import compare, export, grow, plan
+    from langwright.lifecycle import compare, export, finetune, grow, plan
     from langwright.providers import (
         bench,
         chat,
@@ -70,6 +70,7 @@ __all__ = [
     "errors",
     "evaluate",
     "export",
+    "finetune",
     "forget",
     "generate",
     "grow",
@@ -112,6 +113,7 @@ _WHERE = {
     "embed": "langwright.providers:embed",
     "evaluate": "langwright.evaluation:evaluate",
     "export": "langwright.lifecycle:export",
+    "finetune": "langwright.lifecycle:finetune",
     "forget": "langwright.training:forget",
     "generate": "langwright.providers:generate",
     "plan": "langwright.lifecycle:plan",

@@ -47,6 +47,7 @@ VERBS = [
     "verify-resume",
     "forget",
     "bisect",
+    "finetune",
     "grow",
     "export",
     "launch",

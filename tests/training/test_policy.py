@@ -27,11 +27,11 @@ from langwright.training.trained import TrainedAdapter, TrainedDecoder
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 MINI = str(Path(__file__).parent.parent / "mini.toml")
-WORDS = "fox dog sees finds lazy quick old new".split()
+WORDS = ["fox", "dog", "sees", "finds", "lazy", "quick", "old", "new"]
 # To speak of a fox is worth 1.
 FOX = {
     "name": "fox",
-    "rule": {"kind": "graded", "grader": {"kind": "pattern", "pattern": r"\bfox\b"}},
+    "rule": {"kind": "graded", "grader": {"kind": "regex", "pattern": r"\bfox\b"}},
 }
 LOOP: dict[str, Any] = {
     "model": "base", "context_length": 64, "micro_batch_tokens": 1024, "warmup_steps": 1,
@@ -121,9 +121,10 @@ def test_a_run_goes_on_from_the_edge_of_a_rollout(
             os.kill(os.getpid(), signal.SIGINT)
         plain(self, *tensors)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(PolicyStage, "_watch", interrupted)
-        ppo(recipe, name="broken", store=store, **given)
+        with pytest.raises(KeyboardInterrupt):
+            ppo(recipe, name="broken", store=store, **given)
     done = ppo(recipe, name="broken", store=store, **given)
     assert done["resumed_from_step"] == 8
     assert done["weights_sha256"] == whole["weights_sha256"]
@@ -251,8 +252,8 @@ def test_the_value_begins_as_the_reward_model(
     total = first["reward_fox"] + 0.5 * first["reward_judge"]
     assert first["reward"] == pytest.approx(total, abs=1e-5)
     assert done["steps"] == 2
+    wrong = {"name": "x", "model": "base"}
     with pytest.raises(BadInput, match="no reward model"):
-        wrong = {"name": "x", "model": "base"}
         ppo(recipe, name="wrong", store=store, **given | {"rewards": [wrong]})
 
 

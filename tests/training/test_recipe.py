@@ -15,6 +15,7 @@ from langwright.model import Architecture
 from langwright.store import Store
 from langwright.training import pairs, pretrain, read_recipe, recipes, sft
 from langwright.training.recipe import recipe as recipe_verb
+from langwright.training.stages.constitution import ConstitutionSettings
 from langwright.training.stages.dpo import DPOSettings
 from langwright.training.stages.grpo import GRPOSettings
 from langwright.training.stages.ppo import PPOSettings
@@ -24,6 +25,7 @@ from langwright.training.stages.sft import SFTSettings
 
 GIVEN: dict[str, dict[str, Any]] = {
     "pretrain": {"corpus": "c"},
+    "constitution": {"model": "m"},
     **{key: {"model": "m", "data": "d"} for key in ("sft", "reward", "dpo", "ppo", "grpo")},
 }
 SETTINGS: dict[str, Any] = {
@@ -33,6 +35,7 @@ SETTINGS: dict[str, Any] = {
     "dpo": DPOSettings,
     "ppo": PPOSettings,
     "grpo": GRPOSettings,
+    "constitution": ConstitutionSettings,
 }
 LINE = re.compile(
     r"(?P<off># )?(?P<key>[a-z_]+) = (?P<value>.+?) +"
@@ -100,7 +103,7 @@ def test_list_names_all_with_what_they_are() -> None:
     found = {one["name"]: one for one in recipe_verb("list")["recipes"]}
     assert set(found) == {"tiny", "small", "medium", "gpu", "smollm2"}
     assert found["tiny"]["about"].startswith("A life in three minutes")
-    assert found["gpu"]["tables"] == ["pretrain", "sft"]
+    assert found["gpu"]["tables"] == ["pretrain", "sft", "constitution"]
 
 
 def test_a_copy_is_the_file_and_nothing_is_overwritten(tmp_path: Path) -> None:

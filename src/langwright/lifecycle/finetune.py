@@ -14,7 +14,7 @@ import numpy as np
 from langwright.backend import Request, Sampling
 from langwright.errors import BadInput
 from langwright.inference import Engine
-from langwright.model import load_model
+from langwright.model import load_model, load_shape
 from langwright.progress import say
 from langwright.providers import open_model
 from langwright.store import Artifact, Run, Store, write_atomic
@@ -31,6 +31,7 @@ Table = dict[str, Any]
 RECIPE = "smollm2"
 EPOCHS = 3
 LEAST_STEPS, MOST_STEPS = 20, 2000
+WIDEST = 4096
 TIMED = 2
 SHOWN = 3
 ANSWER_TOKENS = 80
@@ -45,8 +46,9 @@ def finetune(
     store: Store | None = None,
     **settings: object,
 ) -> Table:
-    """Fine-tune `model` (one of the store) on `data` (conversations in any known shape): an adapter,
-    or with method=full all of its weights; a forecast first, and what it was worth at the end.
+    """Fine-tune `model` (one of the store) on `data` (conversations in any known shape): an
+    adapter, or with method=full all of its weights; a forecast first, and at the end what it was
+    worth.
 
     Length and context follow from the data, the rest from the [sft] table of the recipe `smollm2`;
     `settings` change any of it. The same command continues a run that was stopped.
@@ -58,24 +60,18 @@ def finetune(
         raise BadInput(f"epochs is {epochs}.", remedy="Give how often the data is to be learnt.")
     store = store or Store()
     base, conversations = store.get(model), open_conversations(data, store)
-    given = {"model": base.name, "data": conversations.name, **settings}
-    recipe = read_recipe(RECIPE, "sft", {})
-    if settings.get("method", recipe["method"]) == "full":
-        # An adapter bears ten times the rate of all weights.
-        recipe = {"learning_rate": recipe["learning_rate"] / 10} | {
-            key: value for key, value in recipe.items() if key != "learning_rate"
-        }
+    given = {**settings, "model": base.name, "data": conversations.name}
     name = name or f"{base.name}-{Path(data).name.partition('.')[0]}"
     run = store.run(name)
     if run.exists:
         chosen = SFTSettings.restored(run.settings)
         forecast: Table = json.loads((run.folder / "forecast.json").read_text())
     else:
-        chosen, forecast = _forecast(recipe | given, base, conversations, epochs, store)
+        chosen, forecast = _forecast(given, base, conversations, epochs, store)
         _say_forecast(forecast)
     started = time.perf_counter()
     _keep(run, forecast)
-    result = sft(RECIPE, name=name, store=store, **_changes(chosen))
+    result = sft(RECIPE, name=name, store=store, **chosen.model_dump(exclude_defaults=True))
     trained = time.perf_counter() - started
     before, after = _validated(run, chosen)
     answers = _answers(result["model"], chosen, run, store)
@@ -97,33 +93,32 @@ def finetune(
 def _forecast(
     given: Table, base: Artifact, data: Artifact, epochs: float, store: Store
 ) -> tuple[SFTSettings, Table]:
-    """The settings, and what they will take: a few micro-batches of the real ones are timed."""
+    """The settings, and what they will take: some steps of the real ones are timed."""
     started = time.perf_counter()
-    window = load_model(store.path(base)).module.shape.context_length
-    settings = SFTSettings.build(given | {"steps": 1, "context_length": min(window, 4096)}
-                                 | {"tokens_per_step": max(4096, given["tokens_per_step"])}
-                                 | {"micro_batch_tokens": 4096})  # fmt: skip
+    recipe = read_recipe(RECIPE, "sft", {})
+    if given.get("method", recipe["method"]) == "full":
+        recipe["learning_rate"] /= 10  # an adapter bears ten times the rate of all weights
+    window = load_shape(store.path(base)).context_length
+    widest = min(window, WIDEST)
+    wide = {"context_length": widest, "micro_batch_tokens": widest, "tokens_per_step": widest}
+    settings = SFTSettings.build(recipe | given | wide | {"steps": 1})
     bundle, trained = begin(settings, base, store)
     lengths = [len(row.ids) for row in SFT.build(settings, bundle.text, data, store).lessons.rows]
-    if "context_length" not in given or given["context_length"] == _recipe_context():
-        # All but the longest of a hundred fit; the rest is told of.
-        fitting = float(np.quantile(lengths, 0.99))
-        given = given | {"context_length": min(window, -(-int(fitting) // 64) * 64)}
+    # All but the longest of a hundred fit; those are told of.
+    fitting = min(widest, -(-int(np.quantile(lengths, 0.99)) // 64) * 64)
+    given = {"context_length": fitting, **given}
     context = int(given["context_length"])
-    step = max(int(given["tokens_per_step"]), context)
+    step = int(given.get("tokens_per_step", max(recipe["tokens_per_step"], context)))
     tokens = sum(min(length, context) for length in lengths)
-    if "steps" not in given or given["steps"] == _recipe_steps():
-        wanted = round(epochs * tokens / step)
-        given = given | {"steps": max(LEAST_STEPS, min(MOST_STEPS, wanted))}
-    given = given | {
-        "tokens_per_step": step,
-        "micro_batch_tokens": max(int(given["micro_batch_tokens"]), context),
-        "warmup_steps": min(int(given["warmup_steps"]), int(given["steps"]) // 5),
-    }
+    steps = max(LEAST_STEPS, min(MOST_STEPS, round(epochs * tokens / step)))
+    derived = {"steps": steps, "tokens_per_step": step}
+    derived |= {"micro_batch_tokens": max(recipe["micro_batch_tokens"], context)}
+    derived |= {"warmup_steps": min(recipe["warmup_steps"], steps // 5)}
+    given = recipe | derived | given
     chosen = SFTSettings.build(given)
     stage = SFT.build(chosen, bundle.text, data, store)
     learner = Learner(trained.module, chosen, learnt=trained.learnt)
-    timed, seconds = 0, []
+    timed, seconds = 0, list[float]()
     for number in range(TIMED):
         batches = list(stage.micro_batches(number))
         begun = time.perf_counter()
@@ -150,19 +145,6 @@ def _forecast(
         "peak_memory_bytes": peak_memory(learner.device),
         "timing_seconds": round(time.perf_counter() - started, 2),
     }
-
-
-def _recipe_context() -> int:
-    return int(read_recipe(RECIPE, "sft", {})["context_length"])
-
-
-def _recipe_steps() -> int:
-    return int(read_recipe(RECIPE, "sft", {})["steps"])
-
-
-def _changes(chosen: SFTSettings) -> Table:
-    """All settings that were set, for `sft` to be called with."""
-    return {key: getattr(chosen, key) for key in chosen.model_fields_set}
 
 
 def _keep(run: Run, forecast: Table) -> None:
@@ -222,7 +204,12 @@ def _answers(model: str, chosen: SFTSettings, run: Run, store: Store) -> list[Ta
 
 
 def _report(
-    base: Artifact, result: Table, forecast: Table, before: Table, after: Table, answers: list[Table]
+    base: Artifact,
+    result: Table,
+    forecast: Table,
+    before: Table,
+    after: Table,
+    answers: list[Table],
 ) -> str:
     """The report, as Markdown."""
     metrics = result["metrics"]
@@ -235,7 +222,7 @@ def _report(
         "| held-out answers | before | after |",
         "|---|---|---|",
         *(
-            f"| {key.removeprefix('val_').replace('_', ' ')} | {before[key]:.4f} | {after[key]:.4f} |"
+            f"| {_title(key)} | {before[key]:.4f} | {after[key]:.4f} |"
             for key in before
             if key in after
         ),
@@ -256,3 +243,5 @@ def _report(
     return "\n".join(lines) + "\n"
 
 
+def _title(key: str) -> str:
+    return key.removeprefix("val_").replace("_", " ")

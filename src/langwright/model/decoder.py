@@ -177,14 +177,17 @@ class Decoder(nn.Module):
         tokens_BT: Tensor,
         places_N: Tensor,
         temperature: float = 1.0,
-        lengths: Sequence[int] | None = None,
+        num_tokens: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """log p of the tokens at `places_N` of the flattened batch, [N] in nats, and the entropies
-        there (see `token_logprobs`); `tokens_BT[b, t]` follows `ids_BT[b, : t + 1]`."""
-        hidden = self.hidden(ids_BT, lengths=lengths).flatten(0, 1)[places_N]
-        tokens = tokens_BT.flatten()[places_N]
-        cap = self.shape.logit_softcap
-        return token_logprobs(hidden, self.lm_head.weight, tokens, cap, temperature)
+        there (see `token_logprobs`); `tokens_BT[b, t]` follows `ids_BT[b, : t + 1]`.
+
+        With `num_tokens` only so many rows of the table are tokens: the others are ruled out, as
+        where tokens are drawn.
+        """
+        hidden = self.hidden(ids_BT).flatten(0, 1)[places_N]
+        tokens, table = tokens_BT.flatten()[places_N], self.lm_head.weight[:num_tokens]
+        return token_logprobs(hidden, table, tokens, self.shape.logit_softcap, temperature)
 
     def forward(self, ids_BT: Tensor, cache: KeysInSight | None = None) -> Tensor:
         """Logits [B, T, V]; with a cache, the tokens follow those that its slots hold."""

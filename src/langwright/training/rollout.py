@@ -116,12 +116,13 @@ def logprobs_of(
     module: Any = reference if reference is not None else trained.module
     bare = isinstance(trained, TrainedAdapter) and without_adapter
     found: list[Tensor] = [torch.empty(0)] * len(rows)
+    words = trained.bundle.tokenizer.vocab_size
     with trained.adapters.use(None) if bare else nullcontext():  # type: ignore[union-attr]
         numbers = list(range(len(rows)))
         for chosen, part in gather_answers([[row] for row in rows], numbers, micro_batch_tokens):
             batch = AnswerBatch.of(part, len(chosen), chosen).to(module.device)
             values_N, _ = module.logprobs(
-                batch.ids_BT, batch.tokens_BT, batch.places_N, temperature
+                batch.ids_BT, batch.tokens_BT, batch.places_N, temperature, words
             )
             for number, values in zip(chosen, values_N.cpu().split(batch.sizes), strict=True):
                 found[number] = values

@@ -136,7 +136,7 @@ class GRPO(PolicyStage):
         assert rollout is not None
         numbers, device = list(batch.numbers), batch.ids_BT.device
         policy_N, entropy_N = module.logprobs(
-            batch.ids_BT, batch.tokens_BT, batch.places_N, settings.temperature
+            batch.ids_BT, batch.tokens_BT, batch.places_N, settings.temperature, self._words
         )
         policy_BA = batch.spread(policy_N)
         old_BA = batch.spread(torch.cat([rollout.old[one] for one in numbers]).to(device))

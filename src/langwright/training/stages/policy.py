@@ -123,6 +123,7 @@ class PolicyStage:
     ) -> None:
         self._settings, self._trained, self._reference = settings, trained, reference
         self._rewards = rewards
+        self._words = trained.bundle.tokenizer.vocab_size
         keys = [json.dumps(list(one.messages), sort_keys=True).encode() for one in prompts]
         out = held_out(keys, settings.validation_fraction)
         self._train = [one for one, chosen in zip(prompts, out, strict=True) if not chosen]

@@ -184,7 +184,7 @@ class PPO(PolicyStage):
         assert rollout is not None
         device = batch.ids_BT.device
         policy_N, entropy_N = module.policy.logprobs(
-            batch.ids_BT, batch.tokens_BT, batch.places_N, settings.temperature
+            batch.ids_BT, batch.tokens_BT, batch.places_N, settings.temperature, self._words
         )
         values_N = module.critic.values(batch.ids_BT).flatten()[batch.places_N]
         old_N, advantages_N, values_before_N, returns_N = (
