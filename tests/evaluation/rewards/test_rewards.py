@@ -76,6 +76,7 @@ def test_length_falls_evenly_on_both_sides() -> None:
         ("It isn't a very good film.", -1),
         ("It isn’t bad at all", 1),
         ("No. It was a great success.", 1),
+        ("I do not know whether it was great", 1),
         ("good good good good", 1),
         ("great, lovely, awful", 1 / 3),
     ],

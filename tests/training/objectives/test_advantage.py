@@ -130,8 +130,9 @@ def test_leaving_one_out_is_k_over_k_minus_1_times_the_distance_from_the_mean() 
 
 @pytest.mark.parametrize("estimate", [grpo_advantages, dr_grpo_advantages, rloo_advantages])
 def test_equal_rewards_have_exactly_no_gradient(estimate: object) -> None:
-    # A third of 0.1 + 0.1 + 0.1 is not 0.1 in binary.
-    rewards = torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.1, 0.1]])
+    # The mean of three times 0.11 is not 0.11 in binary.
+    rewards = torch.tensor([[0.11, 0.11, 0.11], [0.3, 0.1, 0.1]])
+    assert bool((rewards[0] != rewards[0].mean()).all())
     policy = torch.randn(2, 3, requires_grad=True)
     advantages = estimate(rewards)  # type: ignore[operator]
     clipped_surrogate(policy, policy.detach(), advantages).sum().backward()

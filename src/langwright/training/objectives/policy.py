@@ -49,7 +49,8 @@ def clipped_value_loss(
 
 def token_weights(mask_BT: Tensor, reduction: Reduction, longest: int | None = None) -> Tensor:
     """The weight of each token's loss [B, T], 0 outside of the mask. The loss of a step is the sum
-    of weight * loss over all its micro-batches, divided by the sum of their `num_units`.
+    of weight * loss over all its micro-batches, divided by the sum of their `num_units`. Outside of
+    the mask the loss must be finite, as 0 times infinity is not 0.
 
     `longest`, the constant's divisor, is the number of tokens that an answer may have.
     """
