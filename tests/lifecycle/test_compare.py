@@ -179,6 +179,20 @@ def test_raters_are_asked_the_same_and_their_agreement_is_told(store: Store) -> 
 
 
 @pytest.mark.usefixtures("models")
+def test_a_second_rater_who_says_the_same_makes_nothing_surer(store: Store) -> None:
+    """Eight questions; raters who always agree tell as much as one of them."""
+    prompts = [f"{number} words" for number in range(8)]
+    given: dict[str, Any] = {"prompts": prompts, "name": "c", "store": store, **HOW}
+    widths = []
+    for number in range(5):
+        found = lw.compare("one", "two", choose=smaller, rater=str(number), **given)["win_rate"]
+        assert found["interval"][0] <= found["value"] <= found["interval"][1]
+        widths.append(found["interval"][1] - found["interval"][0])
+    assert 0 < found["value"] < 1
+    assert min(widths[1:]) > 0.7 * widths[0]
+
+
+@pytest.mark.usefixtures("models")
 def test_ties_bad_ones_and_skips_give_no_pair(store: Store) -> None:
     choices: Iterator[Choice] = iter(["tie", "both bad", "skip", "left", "right"])
     result = lw.compare("one", prompts=PROMPTS, choose=lambda q: next(choices), name="c",
