@@ -60,7 +60,7 @@ def test_what_was_chosen_is_what_is_stored_wherever_it_stood(store: Store) -> No
     rater = Rater(smaller)
     result = lw.compare("one", "two", prompts=PROMPTS, choose=rater, rater="anna", name="c",
                         store=store, **HOW)  # fmt: skip
-    assert (result["comparisons"], result["artifact"], result["left"]) == (5, "c", 0)
+    assert (result["comparisons"], result["artifact"], result["remaining"]) == (5, "c", 0)
     assert result["raters"] == ["anna"]
     stored = found(store, "c")
     first, second = lw.load("one", store=store), lw.load("two", store=store)
@@ -103,7 +103,7 @@ def test_a_session_goes_on_where_it_was_left(store: Store, tmp_path: Path) -> No
         return smaller(question) if question.number < 3 else "quit"
 
     result = lw.compare("one", choose=quits, name="c", **given)
-    assert (result["comparisons"], result["left"]) == (2, 3)
+    assert (result["comparisons"], result["remaining"]) == (2, 3)
     assert store.run("c").status == "stopped"
 
     def interrupts(question: Question) -> Choice:
@@ -121,7 +121,7 @@ def test_a_session_goes_on_where_it_was_left(store: Store, tmp_path: Path) -> No
     rest = Rater(smaller)
     result = lw.compare("one", choose=rest, name="c", **given)
     assert [question.number for question in rest.seen] == [4, 5]
-    assert (result["comparisons"], result["left"]) == (5, 0)
+    assert (result["comparisons"], result["remaining"]) == (5, 0)
     assert store.run("c").status == "finished"
     strip = {"at": None, "source": None}
     assert [one.to_json() | strip for one in found(store, "c")] == [
@@ -179,6 +179,20 @@ def test_raters_are_asked_the_same_and_their_agreement_is_told(store: Store) -> 
 
 
 @pytest.mark.usefixtures("models")
+def test_a_second_rater_who_says_the_same_makes_nothing_surer(store: Store) -> None:
+    """Eight questions; raters who always agree tell as much as one of them."""
+    prompts = [f"{number} words" for number in range(8)]
+    given: dict[str, Any] = {"prompts": prompts, "name": "c", "store": store, **HOW}
+    widths = []
+    for number in range(5):
+        found = lw.compare("one", "two", choose=smaller, rater=str(number), **given)["win_rate"]
+        assert found["interval"][0] <= found["value"] <= found["interval"][1]
+        widths.append(found["interval"][1] - found["interval"][0])
+    assert 0 < found["value"] < 1
+    assert min(widths[1:]) > 0.7 * widths[0]
+
+
+@pytest.mark.usefixtures("models")
 def test_ties_bad_ones_and_skips_give_no_pair(store: Store) -> None:
     choices: Iterator[Choice] = iter(["tie", "both bad", "skip", "left", "right"])
     result = lw.compare("one", prompts=PROMPTS, choose=lambda q: next(choices), name="c",
@@ -197,14 +211,14 @@ def test_what_there_is_nothing_to_choose_of_is_not_asked(store: Store) -> None:
                         temperature=0.0, max_tokens=4)  # fmt: skip
     assert nobody.seen == []
     assert (result["comparisons"], result["artifact"], result["not_asked"]) == (0, None, 5)
-    assert result["left"] == 0
+    assert result["remaining"] == 0
 
 
 @pytest.mark.usefixtures("models")
 def test_prompts_may_come_one_by_one_and_of_a_file(store: Store, tmp_path: Path) -> None:
     coming = iter(PROMPTS[:2])
     result = lw.compare("one", prompts=coming, choose=smaller, name="c", store=store, **HOW)
-    assert (result["comparisons"], result["left"]) == (2, 0)
+    assert (result["comparisons"], result["remaining"]) == (2, 0)
     again = Rater(smaller)
     more = lw.compare("one", prompts=iter(["and"]), choose=again, name="c", store=store, **HOW)
     assert (more["comparisons"], [q.number for q in again.seen]) == (3, [3])

@@ -135,6 +135,25 @@ def test_the_same_conversation_is_read_from_every_shape(write: Write, shape: str
     assert (found.left_out, found.unread) == ({}, set())
 
 
+def test_instructions_with_their_input(write: Write) -> None:
+    row = {"instruction": "Add.", "input": "1 2", "chosen": "3", "rejected": "4"}
+    found = read_preferences(write(row | {"system": "Be exact."}, row | {"input": ""}))
+    assert found.shape == "alpaca"
+    first, second = found.comparisons
+    assert [one["content"] for one in first.messages] == ["Be exact.", "Add.\n1 2"]
+    assert [one["content"] for one in second.messages] == ["Add."]
+    assert first.pairs() == second.pairs() == [("3", "4")]
+    with pytest.raises(BadInput, match="'history'"):
+        read_preferences(write(row | {"history": [["a", "b"]]}))
+
+
+def test_half_a_character_is_an_error_with_its_line(write: Write) -> None:
+    """The escape \\ud83d alone is JSON, and no text: it could not be written down."""
+    for change in ({"answers": ["a", "\ud83d"]}, {"messages": [ASKED[0] | {"content": "\ud83d"}]}):
+        with pytest.raises(BadInput, match=r"line 1.*no text"):
+            read_preferences(write(LINE | change))
+
+
 def test_prompts_as_texts(write: Write) -> None:
     plain = {"prompt": "Hi?", "chosen": "Well.", "rejected": "No.", "margin": 2}
     found = first(write(plain))

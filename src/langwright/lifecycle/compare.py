@@ -50,8 +50,9 @@ def compare(
     that are equal but for blanks, or empty, are not asked about. The same `name` with the same
     settings goes on; another `rater` (default: the user's name) is asked the same.
 
-    Returns {"comparisons", "artifact", "run", "left", "rater", "choices", "not_asked", "raters",
-    "models", "win_rate", "left_rate"}; `left` is what the rater has still to be asked.
+    Returns {"comparisons", "artifact", "run", "remaining", "rater", "choices", "not_asked",
+    "raters", "models", "win_rate", "left_rate"}; `remaining` is how many questions the rater has
+    still to be asked.
 
     With `import_file` an artifact is made of a file or a data set instead (`read_preferences`):
     {"comparisons", "artifact", "shape", "pairs", "left_out", "kept_empty", "unread_fields"}. With
@@ -121,16 +122,16 @@ def compare(
             with closing(drawn):
                 session.ask(drawn, of, choose, rater)
         finally:  # what was chosen counts, whatever stopped it
-            left = session.unasked(rater, of)
+            remaining = session.unasked(rater, of)
             result = {
                 "comparisons": len(session.comparisons()),
                 "artifact": session.publish(store, parents),
                 "run": run.name,
-                "left": left,
+                "remaining": remaining,
                 "rater": rater,
                 **session.counts(),
             }
-            status = "stopped" if left or of is None else "finished"
+            status = "stopped" if remaining or of is None else "finished"
             run.update_state(status=status, result=result)
     return result
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Self, get_args
 
 from langwright.errors import BadInput
-from langwright.evaluation import wilson
+from langwright.evaluation import bootstrap_ratio, wilson
 from langwright.store import Artifact, Run, Store
 from langwright.store.lines import append_line, read_lines
 from langwright.training.comparisons import Comparison, write_comparisons
@@ -170,21 +170,23 @@ class Session:
 
     def counts(self) -> dict[str, Any]:
         """How often each was chosen: {"choices", "not_asked", "raters", "models", "win_rate",
-        "left_rate"}; the rates are of those choices that prefer one answer, with Wilson's interval:
-        how often it was the first model's (None where one model wrote both), and the left one. No
-        preference, of the rater's or for a place, is 0.5."""
+        "left_rate"}; the rates are of those choices that prefer one answer: how often it was the
+        first model's (None where one model wrote both), and the left one. No preference, of the
+        raters' or for a place, is 0.5. The interval is Wilson's, or, where raters were asked the
+        same, the bootstrap's over questions, since what they say of one is not independent."""
         lines = list(self._choices.values())
         preferring = [line for line in lines if line["choice"] in ("left", "right")]
-        lefts = sum(line["choice"] == "left" for line in preferring)
-        wins = sum((line["choice"] == "left") == (line["left"] == 0) for line in preferring)
+        items = [line["item"] for line in preferring]
+        lefts = [line["choice"] == "left" for line in preferring]
+        wins = [left == (line["left"] == 0) for left, line in zip(lefts, preferring, strict=True)]
         models = list(dict.fromkeys(one.model for item in self._items for one in item.answers))
         return {
             "choices": dict(Counter(line["choice"] for line in lines)),
             "not_asked": sum(not item.can_be_asked for item in self._items),
             "raters": sorted({line["rater"] for line in lines}),
             "models": models,
-            "win_rate": _rate(wins, len(preferring)) if len(models) > 1 else None,
-            "left_rate": _rate(lefts, len(preferring)),
+            "win_rate": _rate(wins, items) if len(models) > 1 else None,
+            "left_rate": _rate(lefts, items),
         }
 
     def publish(self, store: Store, parents: Sequence[Artifact]) -> str | None:
@@ -212,8 +214,14 @@ def first_stands_right(session: str, number: int, rater: str) -> bool:
     return bool(hashlib.sha256(f"{session}\0{number}\0{rater}".encode()).digest()[0] & 1)
 
 
-def _rate(successes: int, n: int) -> dict[str, Any] | None:
+def _rate(successes: Sequence[bool], items: Sequence[int]) -> dict[str, Any] | None:
+    """The share of the choices, each of which is of one of the `items`."""
+    n = len(items)
     if not n:
         return None
-    found = wilson(successes, n)
+    found = wilson(sum(successes), n)
+    of_item = Counter(items)
+    if 1 < len(of_item) < n:
+        won = Counter(item for item, success in zip(items, successes, strict=True) if success)
+        found = bootstrap_ratio([won[item] for item in of_item], list(of_item.values()), seed=0)
     return {"value": found.value, "interval": [found.low, found.high], "n": n, "baseline": 0.5}

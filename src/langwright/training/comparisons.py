@@ -12,7 +12,7 @@ from typing import Any
 from langwright.errors import BadInput, suggest
 from langwright.store import Artifact, Store
 from langwright.text.rows import at_row, read_rows
-from langwright.training.messages import Message, check_prompt
+from langwright.training.messages import Message, check_prompt, is_text
 
 COMPARISONS = "comparisons.jsonl"
 """The file in an artifact of kind `comparisons`."""
@@ -54,7 +54,7 @@ class Comparison:
         num = len(self.answers)
         if isinstance(self.answers, str) or num < 2:
             return "there are not two answers or more"
-        if not all(isinstance(answer, str) for answer in self.answers):
+        if not all(is_text(answer) for answer in self.answers):
             return "an answer is no text"
         if len(set(self.answers)) < num:
             return "two of the answers are the same"

@@ -10,7 +10,7 @@ from typing import Any
 
 from langwright.errors import BadInput
 from langwright.text.rows import at_row, read_rows
-from langwright.training.messages import Message, check_prompt
+from langwright.training.messages import Message, check_prompt, is_text
 
 JUDGED = "judged.jsonl"
 """The file in an artifact of kind `judged`."""
@@ -30,7 +30,7 @@ class Judged:
 
     def __post_init__(self) -> None:
         check_prompt(self.messages)
-        if not isinstance(self.answer, str) or not isinstance(self.label, bool):
+        if not is_text(self.answer) or not isinstance(self.label, bool):
             raise BadInput(
                 "The answer is no text, or the label neither true nor false.",
                 remedy=f"Write {SHAPE}.",

@@ -26,6 +26,14 @@ _ROLE = {
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 
 
+def is_text(value: object) -> bool:
+    """Whether it is a text that can be written down: JSON's escapes allow half a character."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def check_prompt(messages: object) -> None:
     """Raises `BadInput` unless `messages` are such that the assistant can answer."""
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
@@ -36,7 +44,7 @@ def check_prompt(messages: object) -> None:
                 f"A message has not one of the roles {', '.join(ROLES)}.",
                 remedy='Write each message as {"role": "user", "content": "…"}.',
             )
-        if not isinstance(message.get("content"), str):
+        if not is_text(message.get("content")):
             # An assistant that calls a tool need not say anything.
             if message["role"] == "assistant" and message.get("tool_calls"):
                 continue

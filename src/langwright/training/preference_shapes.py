@@ -95,6 +95,16 @@ def _sharegpt(row: Row, note: Note) -> Iterator[Found]:
     return _sides(prompt, [message_of(row["chosen"])], [message_of(row["rejected"])], row, note)
 
 
+def _alpaca(row: Row, note: Note) -> Iterator[Found]:
+    """LLaMA-Factory's: the instruction, and its input in the next line."""
+    if row.get("history"):
+        raise BadInput("There is a 'history', which is not read.", remedy="Write conversations.")
+    asked = "\n".join(str(row[key]) for key in ("instruction", "input") if row.get(key))
+    prompt = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    prompt += [{"role": "user", "content": asked}]
+    return _sides(prompt, _side(row["chosen"]), _side(row["rejected"]), row, note)
+
+
 def _explicit(row: Row, note: Note) -> Iterator[Found]:
     """A prompt beside both sides, which are texts, messages, or whole conversations that hold the
     prompt once more (UltraFeedback's)."""
@@ -224,6 +234,7 @@ def _texts(row: Row) -> bool:
 SHAPES = (
     _shape("LLaMA-Factory v1", "chosen_messages rejected_messages", _v1, "margin"),
     _shape("sharegpt", "conversations chosen rejected", _sharegpt, "system tools margin"),
+    _shape("alpaca", "instruction chosen rejected", _alpaca, "input system history margin"),
     _shape(
         "oasst trees",
         "prompt",
