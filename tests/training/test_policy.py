@@ -28,15 +28,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 MINI = str(Path(__file__).parent.parent / "mini.toml")
 WORDS = ["fox", "dog", "sees", "finds", "lazy", "quick", "old", "new"]
-# To speak of a fox is worth 1.
+# To speak of a fox twice is worth 1.
 FOX = {
     "name": "fox",
-    "rule": {"kind": "graded", "grader": {"kind": "regex", "pattern": r"\bfox\b"}},
+    "rule": {"kind": "graded", "grader": {"kind": "regex", "pattern": r"\bfox\b.*\bfox\b"}},
 }
 LOOP: dict[str, Any] = {
     "model": "base", "context_length": 64, "micro_batch_tokens": 1024, "warmup_steps": 1,
     "eval_every": 99, "validation_fraction": 0.2, "max_tokens": 12, "rewards": [FOX],
-    "learning_rate": 2e-3, "weight_decay": 0.0, "prompts_per_rollout": 8,
+    "learning_rate": 8e-3, "weight_decay": 0.0, "prompts_per_rollout": 8,
 }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def lines_of(store: Store, name: str, key: str = "loss") -> list[dict[str, Any]]
 def test_what_is_rewarded_is_said_more_often(
     store: Store, recipe: str, prompts: str, algorithm: str
 ) -> None:
-    given = LOOP | {"data": prompts, "steps": 12, "checkpoint_every": 12, "algorithm": algorithm}
+    given = LOOP | {"data": prompts, "steps": 6, "checkpoint_every": 6, "algorithm": algorithm}
     done = grpo(recipe, name=algorithm, store=store, **given)
     rewards = [line["reward"] for line in lines_of(store, algorithm, "reward")]
     assert rewards[-1] > rewards[0] + 0.25
@@ -81,9 +81,9 @@ def test_what_is_rewarded_is_said_more_often(
     assert first["clip_fraction"] == 0
     assert first["kl"] == 0
     assert first["engine_apart"] < 1e-4
-    assert done["metrics"]["val_reward"] > 0.5
+    assert done["metrics"]["val_reward"] > 0.3
     kept = (store.run(algorithm).folder / TRANSCRIPTS).read_text().splitlines()
-    assert len(kept) == 12 * 8 * 8
+    assert len(kept) == 6 * 8 * 8
     told = json.loads(kept[0])
     assert set(told) == {"rollout", "messages", "answer", "ended", "reward", "rewards", "kl"}
 
@@ -94,7 +94,7 @@ def test_ppo_learns_with_a_model_of_the_value(
 ) -> None:
     given = LOOP | {"data": prompts, "steps": 24, "checkpoint_every": 24, "group_size": 4}
     given |= {"epochs": 2, "minibatches": 2, "beta": 0.01, "method": method}
-    given |= {"value_weight": 0.5, "learning_rate": {"full": 2e-3, "lora": 1e-2}[method]}
+    given |= {"value_weight": 0.5, "learning_rate": {"full": 4e-3, "lora": 2e-2}[method]}
     done = ppo(recipe, name=f"ppo-{method}", store=store, **given)
     told = lines_of(store, f"ppo-{method}", "reward")
     assert told[-1]["reward"] > told[0]["reward"] + 0.2
@@ -220,8 +220,8 @@ def test_the_value_is_read_where_the_token_is_chosen_and_the_score_at_the_last(
         mask = torch.ones(1, len(old), dtype=torch.bool)
         rewards = token_rewards(score[None], (old - reference)[None], mask, 0.3)
         raw.append(gae(rewards, expected[None], mask)[0][0])
-        fox = float("fox" in answer.text.split())
-        assert float(score) == pytest.approx(fox - (0 if answer.ended else 2.0)) or fox
+        fox = float(answer.text.split().count("fox") > 1)
+        assert float(score) == pytest.approx(fox - (0 if answer.ended else 2.0))
     together = torch.cat(raw)[None]
     whitened = whiten(together, torch.ones_like(together, dtype=torch.bool))[0]
     torch.testing.assert_close(torch.cat(advantages), whitened, rtol=1e-3, atol=1e-4)

@@ -79,7 +79,8 @@ def ppo(
     data = open_prompts(chosen.data, store)
     judges = reward_models(chosen.rewards, store)
     critic = store.get(chosen.critic) if chosen.critic is not None else None
-    parents = list(dict.fromkeys([base, data, *judges, *([critic] if critic else [])]))
+    named = [base, data, *judges, *([critic] if critic else [])]
+    parents = list({one.digest: one for one in named}.values())
     begins_as = critic or next(iter(judges), None)
 
     def prepare(working: PPOSettings) -> tuple[TrainedActor, PPO]:
