@@ -428,10 +428,9 @@ def test_a_refusal_names_line_and_turn(store: Store, write: Write, chatml: ChatT
         lessons(chatml, artifact(store, write, {**WITH_CALL, "tools": []}, OK), 64)
 
 
-REWRITING = CHATML.replace(
-    "message['content']", "('(last) ' if loop.last else '') + message['content']"
-)
-"""Writes the last turn otherwise, as Qwen3's and gpt-oss's do."""
+LAST = "'(last) ' if loop.last and message['role'] == 'assistant' else ''"
+REWRITING = CHATML.replace("message['content']", f"({LAST}) + message['content']")
+"""Writes an answer that is the last otherwise, as Qwen3's and gpt-oss's do."""
 
 
 def test_a_template_that_rewrites_turns_gives_each_its_own_row_on_one_side(

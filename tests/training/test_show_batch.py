@@ -89,16 +89,24 @@ def test_a_document_cut_at_the_edge_goes_on_in_another_row(store: Store) -> None
 def test_fine_tuning_rows_show_what_is_learnt(store: Store) -> None:
     seen = [show_batch("second", step=step, store=store) for step in (1, 2, 3)]
     assert [one["counts"]["trained"] for one in seen] == units(store.run("second"))
-    row = next(row for one in seen for row in one["rows"] if "no, as" in text_of(row, "trained"))
-    assert text_of(row, "trained") == "no, as you wish.<|im_end|>"
-    assert text_of(row, "masked") == (
+    talks = [talk for one in seen for row in one["rows"] for talk in documents_of(row)]
+    talk = next(talk for talk in talks if "no, as" in text_of(talk, "trained"))
+    assert text_of(talk, "trained") == "no, as you wish.<|im_end|>"
+    assert text_of(talk, "masked") == (
         "<|endoftext|><|im_start|>user\nSay no<|im_end|>\n<|im_start|>assistant\n"
     )
     assert any(one["counts"]["padded"] for one in seen)
 
 
-def text_of(row: dict[str, Any], state: str) -> str:
-    return "".join(token["text"] for token in row["tokens"] if token["state"] == state)
+def documents_of(row: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The tokens of each conversation of a row."""
+    inside = [token for token in row["tokens"] if token["document"] is not None]
+    count = 1 + max(token["document"] for token in inside)
+    return [[token for token in inside if token["document"] == one] for one in range(count)]
+
+
+def text_of(tokens: list[dict[str, Any]], state: str) -> str:
+    return "".join(token["text"] for token in tokens if token["state"] == state)
 
 
 class _Page(HTMLParser):
