@@ -101,7 +101,10 @@ def _critic(
 ) -> RewardBundle:
     if begins_as is not None:
         return load_reward(store.path(begins_as))
-    return RewardBundle.on(load_model(store.path(base)), settings.seed)
+    fresh = RewardBundle.on(load_model(store.path(base)), settings.seed)
+    # It expects nothing at first: what a drawn head expects would be learnt as if it were true.
+    fresh.module.score.weight.zero_()
+    return fresh
 
 
 class PPO(PolicyStage):
