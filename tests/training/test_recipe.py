@@ -15,11 +15,20 @@ from langwright.model import Architecture
 from langwright.store import Store
 from langwright.training import pairs, pretrain, read_recipe, recipes, sft
 from langwright.training.recipe import recipe as recipe_verb
+from langwright.training.constitutional.settings import ConstitutionSettings
 from langwright.training.stages.pretrain import PretrainSettings
 from langwright.training.stages.sft import SFTSettings
 
-GIVEN = {"pretrain": {"corpus": "c"}, "sft": {"model": "m", "data": "d"}}
-SETTINGS: dict[str, Any] = {"pretrain": PretrainSettings, "sft": SFTSettings}
+GIVEN = {
+    "pretrain": {"corpus": "c"},
+    "sft": {"model": "m", "data": "d"},
+    "constitution": {"model": "m"},
+}
+SETTINGS: dict[str, Any] = {
+    "pretrain": PretrainSettings,
+    "sft": SFTSettings,
+    "constitution": ConstitutionSettings,
+}
 LINE = re.compile(
     r"(?P<off># )?(?P<key>[a-z_]+) = (?P<value>.+?) +"
     r"# (?P<type>[^,]+), (?:no default|default (?P<default>.+?)): (?P<effect>.+)"
@@ -30,7 +39,7 @@ LINE = re.compile(
 def test_every_key_is_explained_with_its_own_default(name: str) -> None:
     text = recipe_verb("show", name)["text"]
     explained: dict[str, set[str]] = {}
-    for table in ("pretrain", "sft"):
+    for table in SETTINGS:
         part = text.partition(f"\n[{table}]\n")[2].partition("\n[")[0]
         fields = SETTINGS[table].model_fields
         found = {match["key"]: match for match in LINE.finditer(part)}
@@ -49,6 +58,7 @@ def test_every_key_is_explained_with_its_own_default(name: str) -> None:
         assert set(tomllib.loads(text)[table]) <= set(found)
     assert explained["pretrain"] == set(PretrainSettings.model_fields)
     assert explained["pretrain"] | explained["sft"] >= set(SFTSettings.model_fields)
+    assert explained["constitution"] == set(ConstitutionSettings.model_fields)
 
 
 def toml(value: str) -> Any:
@@ -60,7 +70,7 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", recipes())
-@pytest.mark.parametrize("stage", ["pretrain", "sft"])
+@pytest.mark.parametrize("stage", SETTINGS)
 def test_every_built_in_recipe_is_valid(name: str, stage: str) -> None:
     assert SETTINGS[stage].build(GIVEN[stage] | read_recipe(name, stage, {}))
 
@@ -83,7 +93,7 @@ def test_list_names_all_with_what_they_are() -> None:
     found = {one["name"]: one for one in recipe_verb("list")["recipes"]}
     assert set(found) == {"tiny", "small", "medium", "gpu"}
     assert found["tiny"]["about"].startswith("A life in three minutes")
-    assert found["gpu"]["tables"] == ["pretrain", "sft"]
+    assert found["gpu"]["tables"] == ["pretrain", "sft", "constitution"]
 
 
 def test_a_copy_is_the_file_and_nothing_is_overwritten(tmp_path: Path) -> None:
