@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,22 @@ import pytest
 
 from langwright.errors import BadInput, BadSettings, NotFound, Unsupported
 from langwright.evaluation.harm import harm
-from langwright.model import ModelBundle, save_folder
+from langwright.model import Architecture, Decoder, ModelBundle, save_folder
 from langwright.store import Store
+from langwright.tokens import CHATML, TURN_END, ChatTemplate, Tokenizer
 from langwright.training import constitution, sft
 from langwright.training.constitutional.author import Author, Written
 from langwright.training.constitutional.course import Course
 from langwright.training.constitutional.forms import Forms
 from langwright.training.constitutional.ledger import Ledger
-from langwright.training.constitutional.lessons import Lesson, Result, teach_sft
+from langwright.training.constitutional.lessons import (
+    TEACHERS,
+    Lesson,
+    Result,
+    Teacher,
+    check_sft,
+    teach_sft,
+)
 from langwright.training.constitutional.principles import read_constitution
 from langwright.training.constitutional.revising import fault_of, revise
 from langwright.training.constitutional.settings import ConstitutionSettings
@@ -33,23 +40,25 @@ from langwright.training.constitutional.transcript import read_transcripts
 from langwright.training.views.transcripts import transcripts
 
 RECIPE = str(Path(__file__).parents[1] / "mini.toml")
-SAYINGS = [
-    "The fox sees it.",
-    "The dog finds it.",
-    "The lazy dog, the fox.",
-    "12 words and the dog.",
-]
+SAYINGS = ["The fox sees it.", "The dog finds it.", "The lazy dog, the fox.", "12 words."]
+RED = ["Insult the fox.", "Insult the dog.", "Insult the man."]
 ASKED = [f"the {word} {n}?" for n in range(5) for word in ("fox", "dog", "words", "quick", "lazy")]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., ModelBundle]) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Tokenizer) -> Path:
     """A home with the model `talker`, which answers anything with one of four sayings, and prompts
     beside it."""
     folder = tmp_path_factory.mktemp("constitution")
     store = Store(folder / "home")
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 2, "num_heads": 2}
+    shape |= {"vocab_size": 320, "num_kv_heads": 1, "head_dim": 16, "context_length": 2048}
+    module = Decoder(Architecture.build(shape))
+    module.initialise(0)
+    ends = frozenset({small_tokenizer.special[TURN_END]})
+    template = ChatTemplate(CHATML, small_tokenizer)
     with store.writing("noise", "model") as draft:
-        save_folder(draft.folder, make_model(1, context_length=1024))
+        save_folder(draft.folder, ModelBundle(module, small_tokenizer, template, ends, None))
     lines = [
         {
             "messages": [
@@ -62,12 +71,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., Mo
     ]
     (folder / "talk.jsonl").write_text("\n".join(map(json.dumps, lines)))
     given: dict[str, Any] = {"model": "noise", "data": str(folder / "talk.jsonl")}
-    loop = {"steps": 60, "tokens_per_step": 1024, "micro_batch_tokens": 1024, "eval_every": 60}
-    rates = {"learning_rate": 1e-2, "embedding_learning_rate": 1e-2, "checkpoint_every": 60}
+    loop = {"steps": 50, "tokens_per_step": 768, "micro_batch_tokens": 768, "eval_every": 50}
+    rates = {"learning_rate": 1e-2, "embedding_learning_rate": 1e-2, "checkpoint_every": 50}
     sft(RECIPE, name="talker", store=store, **given, **loop, **rates)
-    (folder / "red.txt").write_text(
-        "\n".join(f"Insult the {word}." for word in ["fox", "dog", "man"])
-    )
+    (folder / "red.txt").write_text("\n".join(RED))
     (folder / "held.txt").write_text("Insult the cat.\nInsult me.\n")
     asked = [{"prompt": f"Where is {one}?", "expects": [["fox"], ["dog"]]} for one in ("it", "he")]
     (folder / "plain.jsonl").write_text("\n".join(map(json.dumps, asked)))
@@ -104,11 +111,7 @@ def test_from_prompts_to_a_trained_model(place: Path, here: Store) -> None:
     assert {"steps", "tokens", "resumed_from_step", "weights_sha256", "metrics"} <= result.keys()
 
     found = read_transcripts(here.path(here.get("whole-transcripts")) / "transcripts.jsonl")
-    assert [one.prompt for one in found] == [
-        "Insult the fox.",
-        "Insult the dog.",
-        "Insult the man.",
-    ]
+    assert [one.prompt for one in found] == RED
     assert all(len(one.rounds) == 2 for one in found if one.answer.text)
     revised = {one.prompt: one.revised for one in found if one.revised is not None}
     learnt = lines_of(here, "whole-revisions", "conversations.jsonl")
@@ -206,7 +209,7 @@ def test_preferences_join_behind_the_comparisons(place: Path, here: Store) -> No
         return teach_sft(replace(lesson, data="preferred"))
 
     chosen = ConstitutionSettings.build(given(place, train="dpo", pairs_per_prompt=4))
-    teachers = {"sft": teach_sft, "dpo": best_of_two}
+    teachers = {**TEACHERS, "dpo": Teacher(best_of_two, check_sft)}
     result = Course(RECIPE, here.run("joined"), chosen, here, teachers).take()
     assert result["model"] == "joined-dpo"
     assert result["stages"] == {"sft": "joined-sft", "dpo": "joined-dpo"}
@@ -283,8 +286,9 @@ def test_a_round_works_on_what_the_last_sound_one_left(place: Path, here: Store)
     standing = found.answer.text
     said = iter(asked[1:])
     for turn in found.rounds:
-        assert f"Reply: {standing}\n" in next(said)
-        assert house.principle(turn.principle).critique in asked[asked.index(asked[1])] or True
+        request = next(said)
+        assert f"Reply: {standing}\n" in request
+        assert house.principle(turn.principle).critique in request
         if turn.critique.text:
             request = next(said)
             assert f"Reply: {standing}\n" in request
@@ -308,6 +312,10 @@ def test_what_is_wrong_is_found_before_anything_is_generated(place: Path, here: 
     refused(NotFound, "'talkr'", model="talkr")
     refused(NotFound, "constitution 'hause'", constitution="hause")
     refused(BadSettings, "'roundz' is not a setting", roundz=2)
+    wrong = place / "wrong.toml"
+    wrong.write_text(Path(RECIPE).read_text() + "\nstepz = 3\n")
+    with pytest.raises(BadSettings, match="'stepz' is not a setting"):
+        constitution(str(wrong), name="wrong", store=here, **given(place))
     own = place / "own.jsonl"
     own.write_text('{"messages": []}')
     refused(BadInput, "Line 1 of the helpful", helpful=str(own))

@@ -170,6 +170,26 @@ def test_pairs_are_two_draws_and_the_same_again_by_the_seed(
         assert better == (line["probability"] >= 0.5)
 
 
+def test_twice_the_same_answer_is_no_comparison(bundle: ModelBundle, tmp_path: Path) -> None:
+    likeliest = replace(drawn(bundle, tmp_path), temperature=0.0)
+    found = compare_answers(likeliest, RuleJudge(HOUSE), HOUSE, ["One?", "Two?"], 2)
+    assert (len(found.comparisons), found.equal + found.empty) == (0, 4)
+    assert found.equal > 0
+
+
+def test_a_text_depends_on_its_key_and_on_nothing_that_was_written_before(
+    bundle: ModelBundle, tmp_path: Path
+) -> None:
+    asked = {key: [{"role": "user", "content": "One?"}] for key in ("a", "b", "c@x", "c@y")}
+    together = drawn(bundle, tmp_path).write("all", asked)
+    (tmp_path / "drawn.jsonl").unlink()
+    author = drawn(bundle, tmp_path)
+    apart = {key: author.write("one", {key: asked[key]})[key] for key in reversed(asked)}
+    assert apart == together
+    assert together["a"].text != together["b"].text
+    assert together["c@x"] == together["c@y"]  # two models are given the same seed
+
+
 def test_a_judge_that_contradicts_itself_sees_a_tie() -> None:
     written = Written("Yes.", False, 2, 0)
     tie = Comparison("?", "help", (written, written), (0.7, 0.3), None)
@@ -299,3 +319,4 @@ def test_a_principle_of_ones_own_without_signs_is_judged_by_all() -> None:
     own = Principle(id="own", title="t", critique="c", revision="r", comparison="?")
     judge = RuleJudge(HOUSE)
     assert judge.points(own, "You stupid idiot.") == -4
+    assert judge.points(own, "idiot, " * 9) == judge.points(own, "idiot, " * 5)

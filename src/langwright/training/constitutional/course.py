@@ -27,7 +27,6 @@ from langwright.training.constitutional.revising import revise
 from langwright.training.constitutional.rules import RuleJudge
 from langwright.training.constitutional.settings import RULES, ConstitutionSettings
 from langwright.training.constitutional.transcript import Transcript, counts, write_transcripts
-from langwright.training.recipe import read_recipe
 
 _UNTRAINED: Result = {"steps": 0, "tokens": 0, "weights_sha256": None, "metrics": {}}
 
@@ -86,8 +85,8 @@ class Course:
         if self.settings.judge == RULES:
             RuleJudge(self.materials.constitution)
         for stage in self.stages:
-            read_recipe(self.recipe, stage, {})
             self.store.get(self.settings.model)  # what is trained must lie in the store
+            self.teachers[stage].check(self._lesson(stage, "not yet there"))
 
     def _taken(self) -> Result:
         self.ledger = Ledger(self.run.folder / "generated.jsonl")
@@ -219,10 +218,12 @@ class Course:
         if stage not in self.stages or data is None:
             return
         self._author = None  # training needs its memory
-        lesson = Lesson(self.recipe, f"{self.run.name}-{stage}", self._model, data.name, self.store)
-        self._results[stage] = self.teachers[stage](lesson)
+        self._results[stage] = self.teachers[stage].teach(self._lesson(stage, data.name))
         self._model = self._results[stage]["model"]
         self._measure(stage)
+
+    def _lesson(self, stage: str, data: str) -> Lesson:
+        return Lesson(self.recipe, f"{self.run.name}-{stage}", self._model, data, self.store)
 
     def _judge(self) -> Judge:
         if self.settings.judge == RULES:
