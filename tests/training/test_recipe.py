@@ -14,8 +14,8 @@ from langwright.lifecycle import grow
 from langwright.model import Architecture
 from langwright.store import Store
 from langwright.training import pairs, pretrain, read_recipe, recipes, sft
+from langwright.training.constitutional.settings import ConstitutionSettings
 from langwright.training.recipe import recipe as recipe_verb
-from langwright.training.stages.constitution import ConstitutionSettings
 from langwright.training.stages.dpo import DPOSettings
 from langwright.training.stages.grpo import GRPOSettings
 from langwright.training.stages.ppo import PPOSettings

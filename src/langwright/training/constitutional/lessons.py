@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from langwright.errors import Unsupported
 from langwright.store import Store
+from langwright.training.recipe import read_recipe
 
 Result = dict[str, Any]
 Aim = Literal["none", "sft", "dpo"]
@@ -26,8 +27,13 @@ class Lesson:
     store: Store
 
 
-Teacher = Callable[[Lesson], Result]
-"""Trains, or finds it done; returns what a training verb returns."""
+@dataclass(frozen=True)
+class Teacher:
+    """`teach` trains, or finds it done, and returns what a training verb returns; `check` raises
+    beforehand where the recipe is wrong: `data` is not there then."""
+
+    teach: Callable[[Lesson], Result]
+    check: Callable[[Lesson], None]
 
 
 def teach_sft(lesson: Lesson) -> Result:
@@ -39,7 +45,14 @@ def teach_sft(lesson: Lesson) -> Result:
     )
 
 
-TEACHERS: Mapping[str, Teacher] = {"sft": teach_sft}
+def check_sft(lesson: Lesson) -> None:
+    from langwright.training.stages.sft import SFTSettings
+
+    given = {"model": lesson.model, "data": lesson.data}
+    SFTSettings.build(read_recipe(lesson.recipe, "sft", given))
+
+
+TEACHERS: Mapping[str, Teacher] = {"sft": Teacher(teach_sft, check_sft)}
 """By the names of the stages; `dpo` joins here."""
 
 

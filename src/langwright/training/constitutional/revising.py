@@ -11,6 +11,9 @@ from langwright.training.constitutional.forms import Forms
 from langwright.training.constitutional.principles import Constitution, Principle
 from langwright.training.constitutional.transcript import Fault, Round, Transcript
 
+RUN = 4
+"""Words that two texts have in common by copying, hardly by chance."""
+
 
 def revise(
     author: Author, constitution: Constitution, prompts: Sequence[str], rounds: int, forms: Forms
@@ -77,10 +80,18 @@ def fault_of(
         return "unchanged"
     if revision.cut or looped(revision.text):
         return "run-away"
-    examples = {_plain(part) for one in forms.examples for part in (one.answer, one.revision)}
-    if text in examples or text == _plain(critique.text):
+    examples = [part for one in forms.examples for part in (one.answer, one.critique, one.revision)]
+    if any(_taken_from(text, _plain(one)) for one in [*examples, critique.text]):
         return "copied"
     return None
+
+
+def _taken_from(text: str, source: str) -> bool:
+    """Whether half of the runs of four words are of the source; of shorter texts, all of it."""
+    words, there = text.split(), source.split()
+    runs = [words[at : at + RUN] for at in range(max(1, len(words) - RUN + 1))]
+    known = [there[at : at + RUN] for at in range(max(1, len(there) - RUN + 1))]
+    return 2 * sum(run in known for run in runs) >= len(runs)
 
 
 def _plain(text: str) -> str:

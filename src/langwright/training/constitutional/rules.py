@@ -17,6 +17,8 @@ from langwright.training.constitutional.principles import Constitution, Principl
 
 MOST = 3
 """So often one sign counts in a reply: a longer one is not worse for it."""
+ASIDE = 0.25
+"""What a sign counts that the principle does not name."""
 
 
 class Sign(Settings):
@@ -56,9 +58,13 @@ class RuleJudge:
                     )
 
     def points(self, principle: Principle, reply: str) -> float:
-        """What a reply is worth under a principle."""
-        names = principle.signs or tuple(self._signs)
-        return sum(self._signs[name].points(reply) for name in names)
+        """What a reply is worth under a principle: what that names counts whole, all else little,
+        or most replies would be worth the same."""
+        named = principle.signs or tuple(self._signs)
+        return sum(
+            sign.points(reply) * (1.0 if name in named else ASIDE)
+            for name, sign in self._signs.items()
+        )
 
     def verdicts(self, asked: Mapping[str, Matchup]) -> dict[str, Verdict]:
         return {key: Verdict(self._first(one)) for key, one in asked.items()}
