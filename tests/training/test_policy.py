@@ -67,7 +67,15 @@ def lines_of(store: Store, name: str, key: str = "loss") -> list[dict[str, Any]]
     return [line for line in store.run(name).read_metrics() if key in line]
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", "dr_grpo", "dapo", "rloo"])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        "grpo",
+        "rloo",
+        pytest.param("dr_grpo", marks=pytest.mark.slow),
+        pytest.param("dapo", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_rewarded_is_said_more_often(
     store: Store, recipe: str, prompts: str, algorithm: str
 ) -> None:

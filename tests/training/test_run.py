@@ -72,7 +72,9 @@ def wait_for_step(process: subprocess.Popen[str], metrics: Path, step: int) -> N
     pytest.fail(f"ended before step {step}: {process.communicate()}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_ctrl_c_and_sigterm_save_and_the_same_command_continues(
     start: Start, store: Store, recipe: str, number: signal.Signals
 ) -> None:

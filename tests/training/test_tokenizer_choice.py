@@ -16,6 +16,7 @@ from langwright.training import pretrain
 TEXTS = ["the cat sat on the mat and the dog ate the hat"] * 20
 
 
+@pytest.mark.slow
 def test_gpt2s_encoding_gets_the_marks_of_a_turn(store: Store, recipe: str, data: Path) -> None:
     with store.writing("gpt2", "tokenizer") as draft:
         shutil.copy(data / "gpt2/vocab.bpe", draft.folder)

@@ -130,7 +130,7 @@ def test_an_adapter_learns_on_a_quantised_base(store: Store, talk: str, held: st
     given = TUNING | {"base_dtype": held}
     sft(RECIPE, name=name, store=store, data=talk, **given)
     losses = [line["loss"] for line in store.run(name).read_metrics() if "loss" in line]
-    assert losses[-1] < 0.75 * losses[0]
+    assert losses[-1] < 0.85 * losses[0]
 
 
 def test_only_the_adapter_has_gradients_and_an_optimizer(store: Store) -> None:

@@ -73,8 +73,12 @@ class LoRAPart(nn.Module):
     def forward(self, base: Linear, x: Tensor, y: Tensor) -> Tensor:
         """What the matrix and this part make of `x`, where the matrix alone makes `y`."""
         dropped = self.drop(x)
-        low = F.linear(F.linear(dropped.to(self.lora_A.dtype), self.lora_A), self.lora_B)
-        added = (self.scale * low).to(y.dtype)
+        low = F.linear(dropped.to(self.lora_A.dtype), self.lora_A) * self.scale
+        if self.magnitude is None and y.dtype == low.dtype:
+            # In one pass over what the matrix makes.
+            flat = torch.addmm(y.flatten(0, -2), low.flatten(0, -2), self.lora_B.t())
+            return flat.view_as(y)
+        added = F.linear(low, self.lora_B).to(y.dtype)
         if self.magnitude is None:
             return y + added
         # The length is not differentiated (section 4.3): it costs memory and gains nothing.

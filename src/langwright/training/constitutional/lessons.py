@@ -52,8 +52,27 @@ def check_sft(lesson: Lesson) -> None:
     SFTSettings.build(read_recipe(lesson.recipe, "sft", given))
 
 
-TEACHERS: Mapping[str, Teacher] = {"sft": Teacher(teach_sft, check_sft)}
-"""By the names of the stages; `dpo` joins here."""
+def teach_dpo(lesson: Lesson) -> Result:
+    """Prefer what the judge preferred."""
+    from langwright.training.stages.dpo import dpo
+
+    return dpo(
+        lesson.recipe, name=lesson.name, store=lesson.store, model=lesson.model, data=lesson.data
+    )
+
+
+def check_dpo(lesson: Lesson) -> None:
+    from langwright.training.stages.dpo import DPOSettings
+
+    given = {"model": lesson.model, "data": lesson.data}
+    DPOSettings.build(read_recipe(lesson.recipe, "dpo", given))
+
+
+TEACHERS: Mapping[str, Teacher] = {
+    "sft": Teacher(teach_sft, check_sft),
+    "dpo": Teacher(teach_dpo, check_dpo),
+}
+"""By the names of the stages."""
 
 
 def stages_of(aim: Aim, teachers: Mapping[str, Teacher]) -> tuple[str, ...]:

@@ -202,7 +202,7 @@ class PPO(PolicyStage):
         )
         self._watch(batch, *map(batch.spread, (policy_N, old_N, advantages_N)))
         told = {"entropy": entropy_N, "value_loss": value_losses_N, "policy_loss": policy_losses_N}
-        self._add({key: float(each.sum()) for key, each in told.items()}, sum(batch.sizes))
+        self._add({key: float(each.detach().sum()) for key, each in told.items()}, sum(batch.sizes))
         return (policy_losses_N + settings.value_weight * value_losses_N).sum()
 
 
