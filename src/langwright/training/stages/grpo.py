@@ -124,7 +124,9 @@ class GRPO(PolicyStage):
     def _worthwhile(self, chosen: list[int]) -> list[int]:
         if self._settings.algorithm != "dapo":
             return chosen
-        return [one for one in chosen if self._taught[one]]
+        # Where none teaches anything their advantages are 0: a step that was left out would part
+        # steps and rollouts.
+        return [one for one in chosen if self._taught[one]] or chosen
 
     def _units(self, rows: Sequence[Any]) -> int:
         if _REDUCTIONS[self._settings.algorithm] == "token_mean":

@@ -48,7 +48,8 @@ class PolicySettings(TuningSettings):
     `prompts_per_rollout` prompts. It is learnt from `epochs` times, in `minibatches` steps each.
     An answer that does not end by itself loses `unended_penalty`. The run ends early once its
     answers are `max_kl` nats from the reference on average: a reward that goes on rising there is
-    mostly one that is being cheated (Gao et al. 2022).
+    mostly one that is being cheated (Gao et al. 2022). The `guard` is off: the loss of a policy has
+    no level that it could rise from.
     """
 
     data: str
@@ -63,6 +64,7 @@ class PolicySettings(TuningSettings):
     clip_low: float = Field(0.2, gt=0, lt=1)
     clip_high: float = Field(0.2, gt=0)
     max_kl: float | None = Field(None, gt=0)
+    guard: bool = False
     validation_fraction: float = Field(0.05, gt=0, lt=1)
 
     @model_validator(mode="before")
