@@ -71,7 +71,7 @@ def finetune(
         _say_forecast(forecast)
     started = time.perf_counter()
     _keep(run, forecast)
-    result = sft(RECIPE, name=name, store=store, **chosen.model_dump(exclude_defaults=True))
+    result = sft(RECIPE, name=name, store=store, **_given(chosen))
     trained = time.perf_counter() - started
     before, after = _validated(run, chosen)
     answers = _answers(result["model"], chosen, run, store)
@@ -145,6 +145,13 @@ def _forecast(
         "peak_memory_bytes": peak_memory(learner.device),
         "timing_seconds": round(time.perf_counter() - started, 2),
     }
+
+
+def _given(chosen: SFTSettings) -> Table:
+    """What `sft` is to be called with: what the recipe says otherwise, too, where the choice is a
+    default."""
+    named = {key: getattr(chosen, key) for key in read_recipe(RECIPE, "sft", {})}
+    return named | chosen.model_dump(exclude_defaults=True)
 
 
 def _keep(run: Run, forecast: Table) -> None:
