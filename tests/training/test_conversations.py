@@ -436,7 +436,7 @@ REWRITING = CHATML.replace("message['content']", f"({LAST}) + message['content']
 def test_a_template_that_rewrites_turns_gives_each_its_own_row_on_one_side(
     store: Store, write: Write, small_tokenizer: Tokenizer, make_model: Callable[..., ModelBundle]
 ) -> None:
-    rows = [{"messages": talk(f"Say {n}", f"{n}!", "Again", f"{n}.")} for n in range(30)]
+    rows = [{"messages": talk(f"Say {n % 9}", f"{n % 9}!", "And", f"{n}.")} for n in range(30)]
     template = ChatTemplate(REWRITING, small_tokenizer)
     found = lessons(template, artifact(store, write, *rows), 200)
     assert found.counts()["conversations"] == 30
@@ -456,6 +456,8 @@ def test_a_template_that_rewrites_turns_gives_each_its_own_row_on_one_side(
     assert len(sides[1]) > 3
     assert not sides[0] & sides[1]
     assert len(stage.examples) == 2 * len(sides[0])
+    # Several conversations begin alike: what they share is not on both sides either.
+    assert not {one.digest for one in stage.examples} & {one.digest for one in stage.held_out}
 
 
 def tune(store: Store, name: str, data: str, **settings: Any) -> dict[str, Any]:
