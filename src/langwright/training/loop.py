@@ -190,7 +190,9 @@ class _Training(Generic[M, B]):
             line["bits_per_byte"] = bits
         self._record(line)
         words = f"loss {loss:.3f}" + (f", {bits:.2f} bits/byte" if bits is not None else "")
-        bar.advance(1, f"{words}, {state.tokens / state.seconds:,.0f} tokens/s")
+        rate = state.tokens / state.seconds
+        told = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        bar.advance(1, f"{words}, {told} {self.stage.unit}/s")
         return True
 
     def _pass_over(self, batches: Sequence[B]) -> None:

@@ -19,6 +19,11 @@ class Stage(Protocol[M_contra, B]):
 
     name: str
 
+    @property
+    def unit(self) -> str:
+        """What the loss is a sum over, in the plural."""
+        ...
+
     def micro_batches(self, step: int) -> Sequence[B]:
         """The data of a step: a pure function of the seed and the step."""
         ...
@@ -60,8 +65,9 @@ class Stage(Protocol[M_contra, B]):
 
 
 class PlainStage:
-    """What most stages have to say to the last five: nothing."""
+    """What most stages have to say to the others: nothing."""
 
+    unit = "tokens"
     edge = 1
     foreknown = True
     stopped: str | None = None

@@ -92,6 +92,7 @@ class DPO(PlainStage):
     """Pairs of answers, shuffled anew each epoch; a unit is a pair."""
 
     name = "dpo"
+    unit = "pairs"
 
     def __init__(
         self,

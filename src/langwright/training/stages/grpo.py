@@ -99,6 +99,8 @@ class GRPO(PolicyStage):
         rewards: Any,
     ) -> None:
         super().__init__(settings, trained, reference, prompts, rewards)
+        token_mean = _REDUCTIONS[settings.algorithm] == "token_mean"
+        self.unit = "tokens" if token_mean else "answers"
         self._advantages = torch.empty(0)
         self._taught = torch.empty(0, dtype=torch.bool)
 

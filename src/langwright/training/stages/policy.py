@@ -113,6 +113,7 @@ class PolicyStage:
     """Rollouts and the steps that learn from them; what a step makes of them is a subclass's."""
 
     name = "policy"
+    unit = "units"
     foreknown = False
 
     def __init__(

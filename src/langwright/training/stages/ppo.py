@@ -111,6 +111,7 @@ class PPO(PolicyStage):
     """Each token against what was expected where it was said."""
 
     name = "ppo"
+    unit = "tokens"
     _settings: PPOSettings
 
     def __init__(

@@ -62,6 +62,7 @@ class Reward(PlainStage):
     """All answers to a prompt together; a unit is a prompt, whose pairs share its weight."""
 
     name = "reward"
+    unit = "prompts"
 
     def __init__(
         self,
