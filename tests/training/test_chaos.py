@@ -164,7 +164,7 @@ def strike(program: Program, run: Run, moment: str, edges: list[int], draw: rand
 
 @pytest.mark.parametrize(
     ("kills", "steps"),
-    [pytest.param(3, 30, id="3"), pytest.param(50, 240, id="50", marks=pytest.mark.slow)],
+    [pytest.param(7, 50, id="7"), pytest.param(50, 240, id="50", marks=pytest.mark.slow)],
 )
 def test_killed_at_any_moment_it_ends_with_the_same_bits(
     warm: Warm, command: list[str], store: Store, kills: int, steps: int
