@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import langwright as lw
-from langwright.errors import BadInput, NotFound
+from langwright.errors import BadInput, BadSettings, NotFound
 from langwright.lifecycle import finetune
 from langwright.store import Store
 from langwright.training import pretrain
@@ -68,6 +68,18 @@ def test_a_file_and_a_model_make_a_better_one(store: Store, talk: str, method: s
     assert again["model"] == done["model"]
     assert again["stages"][0] == done["stages"][0]
     assert again["stages"][2]["metrics"] == done["stages"][2]["metrics"]
+
+
+def test_other_settings_under_a_name_are_refused(store: Store, talk: str) -> None:
+    """None of them is passed over because the run is there already."""
+    given = FAST | {"steps": 20}
+    finetune("base", talk, name="once", store=store, **given)
+    with pytest.raises(BadSettings, match="rank"):
+        finetune("base", talk, name="once", store=store, **given, rank=4)
+    with pytest.raises(BadSettings, match="begun with --epochs 3"):
+        finetune("base", talk, name="once", epochs=1, store=store, **given)
+    with pytest.raises(BadInput, match="none of finetune's"):
+        finetune("base", talk, name="base", store=store, **given)
 
 
 def test_what_cannot_be_is_said_before_anything_is_trained(store: Store, talk: str) -> None:

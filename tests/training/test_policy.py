@@ -14,10 +14,12 @@ import torch
 
 import langwright as lw
 from langwright.errors import BadInput, BadSettings
-from langwright.evaluation.rewards import Combined, Length
+from langwright.evaluation.rewards import Asked, Combined, Length
 from langwright.model import LoRASettings, load_model
+from langwright.model.reward import load_reward
 from langwright.store import Store
 from langwright.training import grpo, ppo, pretrain, reward
+from langwright.training.learned_reward import Learned
 from langwright.training.objectives import gae, token_rewards, whiten
 from langwright.training.rollout import draw, logprobs_of
 from langwright.training.stages.policy import TRANSCRIPTS, PolicyStage
@@ -262,6 +264,10 @@ def test_the_value_begins_as_the_reward_model(
     total = first["reward_fox"] + 0.5 * first["reward_judge"]
     assert first["reward"] == pytest.approx(total, abs=1e-5)
     assert done["steps"] == 2
+    held = load_reward(store.path(store.get("judge")))
+    asked = Asked([{"role": "user", "content": "fox " * 300}], "dog", {})
+    with pytest.raises(BadInput, match=r"has \d{3,} tokens; the reward model reads 128"):
+        Learned(held).each([asked])
     wrong = {"name": "x", "model": "base"}
     with pytest.raises(BadInput, match="no reward model"):
         ppo(recipe, name="wrong", store=store, **given | {"rewards": [wrong]})

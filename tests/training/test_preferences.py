@@ -7,6 +7,7 @@ import math
 import os
 import random
 import signal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from langwright.errors import BadInput, BadSettings
 from langwright.model import load_model
 from langwright.model.reward import RewardBundle, load_reward
 from langwright.store import Store
-from langwright.training import dpo, pretrain, reward
+from langwright.training import dpo, guard, pretrain, reward
 from langwright.training.answers import AnswerBatch, encode_answer, gather_answers
 from langwright.training.learned_reward import Learned
 from langwright.training.stages.dpo import DPO, DPOSettings
@@ -117,6 +118,32 @@ def test_a_run_that_is_interrupted_ends_with_the_same_bits(
     assert 0 < done["resumed_from_step"] < 10
     assert done["weights_sha256"] == whole["weights_sha256"]
     assert losses(store, f"broken-{method}") == losses(store, f"whole-{method}")
+
+
+def test_a_step_that_was_refused_is_in_no_figure(
+    store: Store, recipe: str, pairs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step tells of its own pairs, not of those that the guard has left out before it."""
+    plain, told, judged = DPO.figures, [], []
+
+    def refused_once(*given: Any) -> guard.Verdict:
+        judged.append(None)
+        decision: Any = "skip" if len(judged) == 3 else "accept"
+        return guard.Verdict(decision, 0.0, 0.0)
+
+    def counted(self: DPO) -> dict[str, float]:
+        told.append(len(self._told["accuracy"]))
+        return plain(self)
+
+    monkeypatch.setattr(guard, "judge", refused_once)
+    monkeypatch.setattr(DPO, "figures", counted)
+    dpo(recipe, name="refused", store=store, data=pairs, steps=4, learning_rate=1e-4)
+    lines = [line for line in store.run("refused").read_metrics() if "accuracy" in line]
+    units = [line["tokens"] for line in lines]
+    each = [after - before for before, after in pairwise([0, *units])]
+    assert len(judged) == 5
+    del told[2]  # asked of the refused one, and thrown away
+    assert told == each
 
 
 def test_a_soft_label_of_a_half_teaches_nothing(store: Store, recipe: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from langwright.backend import Request, Sampling
-from langwright.errors import BadInput
+from langwright.errors import BadInput, BadSettings
 from langwright.inference import Engine
 from langwright.model import load_model, load_shape
 from langwright.progress import say
@@ -63,15 +63,27 @@ def finetune(
     given = {**settings, "model": base.name, "data": conversations.name}
     name = name or f"{base.name}-{Path(data).name.partition('.')[0]}"
     run = store.run(name)
+    told = run.folder / "forecast.json"
+    if run.exists and not told.exists():
+        raise BadInput(
+            f"There is a run '{name}' already, which is none of finetune's.",
+            remedy="Give another --name.",
+        )
     if run.exists:
         chosen = SFTSettings.restored(run.settings)
-        forecast: Table = json.loads((run.folder / "forecast.json").read_text())
+        forecast: Table = json.loads(told.read_text(encoding="utf-8"))
+        if forecast["asked_epochs"] != epochs:
+            raise BadSettings(
+                f"The run '{name}' was begun with --epochs {forecast['asked_epochs']:g}.",
+                remedy="Give another --name, or the same epochs.",
+            )
     else:
         chosen, forecast = _forecast(given, base, conversations, epochs, store)
         _say_forecast(forecast)
     started = time.perf_counter()
     _keep(run, forecast)
-    result = sft(RECIPE, name=name, store=store, **_given(chosen))
+    # What is asked for otherwise than when the run was begun is `sft`'s to refuse.
+    result = sft(RECIPE, name=name, store=store, **_given(chosen) | given)
     trained = time.perf_counter() - started
     before, after = _validated(run, chosen)
     answers = _answers(result["model"], chosen, run, store)
@@ -133,6 +145,7 @@ def _forecast(
     whole = sum(one.numel() for one in trained.module.parameters())
     return chosen, {
         "method": chosen.method,
+        "asked_epochs": epochs,
         "trained_parameters": learnt,
         "trained_share": learnt / whole,
         "conversations": len(lengths),

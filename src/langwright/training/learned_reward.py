@@ -56,7 +56,7 @@ class Learned:
         # An empty answer is one all the same: its end.
         rows = [encode_answer(template, one.messages, one.answer) for one in asked]
         window = held.module.shape.context_length
-        if longest := max((len(row.ids) for row in rows), default=0) > window:
+        if (longest := max((len(row.ids) for row in rows), default=0)) > window:
             raise BadInput(
                 f"An answer with its prompt has {longest} tokens; the reward model reads {window}.",
                 remedy="Lower context_length.",

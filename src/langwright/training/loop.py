@@ -211,6 +211,7 @@ class _Training(Generic[M, B]):
     ) -> None:
         """Leave the batch out, and go back if need be; write it down. Raises `Diverged`."""
         before = self.state.step
+        self.stage.figures()  # of a step that was not made
         incident = self.guard.refuse(verdict, loss, norm)
         self._write_down(incident, batches)
         if incident.back_to is not None:

@@ -74,12 +74,7 @@ def _base_dtype(settings: TuningSettings) -> Dtype:
     return "float32" if dtype.itemsize == 4 else "bfloat16"
 
 
-def require_alone(settings: TuningSettings, ranks: int, stage: str | None = None) -> None:
-    """Raise `Unsupported` for an adapter on several processes, or a `stage` that has only one."""
-    if stage is not None and ranks > 1:
-        raise Unsupported(f"{stage} runs in one process.", remedy="Start it without `launch`.")
-    if settings.method == "lora" and ranks > 1:
-        raise Unsupported(
-            "An adapter is trained in one process.",
-            remedy="Start it without `launch`, or train all weights (method=full).",
-        )
+def require_alone(what: str, ranks: int) -> None:
+    """Raise `Unsupported` for what is trained in one process, on several."""
+    if ranks > 1:
+        raise Unsupported(f"{what} runs in one process.", remedy="Start it without `launch`.")

@@ -68,10 +68,9 @@ def dpo(
     chosen = DPOSettings.build(read_recipe(recipe, "dpo", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
-    require_alone(chosen, ranks.size)
-    with ranks.first_alone():
-        base = store.get(chosen.model)
-        data = open_comparisons(chosen.data, store)
+    require_alone("dpo", ranks.size)
+    base = store.get(chosen.model)
+    data = open_comparisons(chosen.data, store)
 
     def prepare(working: DPOSettings) -> tuple[Model, DPO]:
         bundle, trained = begin(working, base, store)

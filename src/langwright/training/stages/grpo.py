@@ -68,7 +68,7 @@ def grpo(
     chosen = GRPOSettings.build(read_recipe(recipe, "grpo", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
-    require_alone(chosen, ranks.size, "grpo")
+    require_alone("grpo", ranks.size)
     base = store.get(chosen.model)
     data = open_prompts(chosen.data, store)
     parents = [base, data, *reward_models(chosen.rewards, store)]

@@ -74,7 +74,7 @@ def ppo(
     chosen = PPOSettings.build(read_recipe(recipe, "ppo", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
-    require_alone(chosen, ranks.size, "ppo")
+    require_alone("ppo", ranks.size)
     base = store.get(chosen.model)
     data = open_prompts(chosen.data, store)
     judges = reward_models(chosen.rewards, store)

@@ -25,6 +25,7 @@ from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
 from langwright.training.stage import PlainStage
+from langwright.training.tuning import require_alone
 
 EVALUATED = 100
 
@@ -46,9 +47,9 @@ def reward(
     chosen = RewardSettings.build(read_recipe(recipe, "reward", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
-    with ranks.first_alone():
-        base = store.get(chosen.model)
-        data = open_comparisons(chosen.data, store)
+    require_alone("reward", ranks.size)
+    base = store.get(chosen.model)
+    data = open_comparisons(chosen.data, store)
 
     def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
         bundle = load_model(store.path(base))

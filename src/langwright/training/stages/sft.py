@@ -72,7 +72,8 @@ def sft(
     chosen = SFTSettings.build(read_recipe(recipe, "sft", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
-    require_alone(chosen, ranks.size)
+    if chosen.method == "lora":
+        require_alone("sft with method=lora", ranks.size)
     with ranks.first_alone():
         base = store.get(chosen.model)
         data = open_conversations(chosen.data, store)
