@@ -57,7 +57,9 @@ def folder(make_model: Make, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     "family",
     [
-        pytest.param(name, marks=() if name in ("llama", "qwen3", "gemma3") else pytest.mark.slow)
+        pytest.param(
+            name, marks=() if name in ("llama", "qwen3", "gemma3_text") else pytest.mark.slow
+        )
         for name in FAMILIES
     ],
 )
