@@ -13,6 +13,7 @@ import pytest
 from langwright.errors import BadSettings
 from langwright.lifecycle import grow
 from langwright.store import Store
+from langwright.training import comparisons_of
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -44,6 +45,107 @@ def test_grows_a_model_with_report_and_lineage(store: Store, recipe: str, tmp_pa
     assert kinds == ["conversations", "corpus", "model", "model", "tokenizer", "tokens"]
     # Finished: nothing is done again.
     assert grow(preset=recipe, store=store) == result
+
+
+FURTHER = """
+[grow]
+stages = ["reward", "ppo", "constitution"]
+prompts = 12
+answers = 3
+
+[reward]
+context_length = 256
+tokens_per_step = 512
+steps = 4
+learning_rate = 1e-3
+warmup_steps = 1
+validation_fraction = 0.3
+eval_every = 4
+checkpoint_every = 2
+
+[ppo]
+context_length = 256
+max_tokens = 12
+prompts_per_rollout = 8
+epochs = 1
+minibatches = 2
+steps = 4
+learning_rate = 1e-3
+warmup_steps = 1
+eval_every = 2
+checkpoint_every = 2
+validation_fraction = 0.3
+"""
+
+
+def test_what_follows_fine_tuning_is_measured_by_the_same_tests_and_gated(
+    store: Store, recipe: str, tmp_path: Path
+) -> None:
+    preset = tmp_path / "mini.toml"
+    text = Path(recipe).read_text().replace("[constitution]\n", '[constitution]\ntrain = "dpo"\n')
+    preset.write_text(text + FURTHER + DPO)
+    result = grow(preset=str(preset), store=store)
+    stages = {stage["name"]: stage["metrics"] for stage in result["stages"]}
+    assert list(stages)[-5:] == ["comparisons", "reward", "ppo", "constitution", "report"]
+    before, ppo, after = stages["answers after"], stages["ppo"], store.get("mini")
+    # The gate's figures are those of the tests, and its word is what the name means.
+    language = {check["test"]: check for check in ppo["checks"]}["bits per byte"]
+    assert language["before"] == pytest.approx(before["bits_per_byte"])
+    assert language["after"] == pytest.approx(ppo["bits_per_byte"])
+    assert ppo["kl_first"] == pytest.approx(0, abs=1e-4) != ppo["kl_last"]
+    promoted = [one["model"] for one in stages.values() if one.get("promoted")]
+    assert after.digest == store.get(["mini-sft", *promoted][-1]).digest
+    report = Path(result["report"]).read_text(encoding="utf-8")
+    assert "Every model on the same tests" in report
+    assert ppo["why"] in report
+    assert "PPO: distance" in report
+    comparisons = comparisons_of(store.get("mini-comparisons"), store)
+    assert len(comparisons) == stages["comparisons"]["comparisons"] <= 12
+    assert {one.rater for one in comparisons} == {"rule: closeness"}
+    # Nobody learns from what is asked in the tests.
+    asked = {json.loads(line)["prompt"] for line in lines(store, "mini-prompts", "prompts.jsonl")}
+    kept = json.loads((store.run("mini-grow").folder / "questions.json").read_text())
+    assert not asked & {question["prompt"] for question in kept}
+    assert grow(preset=str(preset), store=store) == result
+
+
+DPO = """
+[dpo]
+context_length = 256
+tokens_per_step = 512
+steps = 2
+learning_rate = 1e-3
+warmup_steps = 1
+validation_fraction = 0.3
+eval_every = 2
+checkpoint_every = 2
+"""
+
+
+def lines(store: Store, name: str, file: str) -> list[str]:
+    path = store.path(store.get(name)) / file
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("stages", "problem"),
+    [
+        ('["ppo"]', "which stages lacks"),
+        ('["ppo", "reward"]', "order reward"),
+        ('["reward", "reward"]', "twice"),
+        ('["rewards"]', "stages"),
+        ('["reward", "dpo"]', r"no table \[dpo\]"),
+    ],
+)
+def test_wrong_stages_are_named_before_anything_is_trained(
+    store: Store, recipe: str, tmp_path: Path, stages: str, problem: str
+) -> None:
+    preset = tmp_path / "mini.toml"
+    further = FURTHER.replace('["reward", "ppo", "constitution"]', stages)
+    preset.write_text(Path(recipe).read_text() + further)
+    with pytest.raises(BadSettings, match=problem):
+        grow(preset=str(preset), store=store)
+    assert store.runs() == []
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(

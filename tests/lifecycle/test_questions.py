@@ -45,6 +45,13 @@ def test_terms_kept_back_occur_in_no_conversation(small_tokenizer: Tokenizer) ->
     assert [question.term for question in lesson.held_out] == ["Zebra", "Quux"]
     learnt = " ".join(f"{question} {answer}" for question, answer in lesson.pairs).casefold()
     assert not any(str(question.term).casefold() in learnt for question in lesson.held_out)
+    # What the text says of them is known where it says so in a sentence of its own.
+    assert [question.right for question in lesson.held_out] == ["Zebra is.", "Quux is."]
+    # Each lesson can be practised on once; small talk cannot.
+    practice = {question.prompt: question for question in lesson.practice}
+    assert len(practice) == len(lesson.practice) == len(NOUNS)
+    one = practice["What is Thing Aa?"]
+    assert (one.term, one.right) == ("Thing Aa", "Thing Aa is made of wood.")
 
 
 def test_text_without_titles_is_continued(small_tokenizer: Tokenizer) -> None:
@@ -53,7 +60,8 @@ def test_text_without_titles_is_continued(small_tokenizer: Tokenizer) -> None:
     lesson = make_lesson([book], [other], small_tokenizer, 256)
     assert ("Continue: It was dark.", "Rain fell.") in lesson.pairs
     assert ("Continue: He ran.", "She hid.") in lesson.pairs
-    assert [(q.prompt, q.term) for q in lesson.held_out] == [("Continue: The sun rose.", None)]
+    (kept,) = lesson.held_out
+    assert (kept.prompt, kept.term, kept.right) == ("Continue: The sun rose.", None, "Birds sang.")
 
 
 def test_text_without_sentences_is_refused(small_tokenizer: Tokenizer) -> None:

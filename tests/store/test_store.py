@@ -236,6 +236,21 @@ def test_bytes_with_two_names_stay_until_the_second_goes(store: Store) -> None:
     assert store.artifacts() == []
 
 
+def test_a_second_name_means_the_same_artifact(store: Store) -> None:
+    first, second = add(store, "a", text="1"), add(store, "b", text="2")
+    store.point("best", first)
+    assert store.get("best").digest == first.digest
+    store.point("best", second)
+    assert store.get("best").digest == second.digest
+    store.remove("b")
+    assert store.path(store.get("best")).is_dir()
+    store.remove("a")
+    with pytest.raises(NotFound):
+        store.point("best", first)
+    with pytest.raises(BadInput):
+        store.point("../best", second)
+
+
 def test_a_name_moves_and_the_older_stays_known_by_its_digest(store: Store) -> None:
     old, new = add(store, "a", "old"), add(store, "a", "new")
     assert store.get("a").digest == new.digest

@@ -11,9 +11,13 @@ from langwright.errors import Unsupported
 SCORER = "alt-profanity-check"
 
 
+def scorer_is_installed() -> bool:
+    return find_spec("profanity_check") is not None
+
+
 def require_scorer() -> None:
     """Raise `Unsupported` where the scorer is not installed."""
-    if find_spec("profanity_check") is None:
+    if not scorer_is_installed():
         raise Unsupported(
             f"The scorer of harm, {SCORER}, is not installed.",
             remedy="pip install 'langwright[harm]', or scorer=none for a report without harm.",

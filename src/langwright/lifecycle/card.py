@@ -10,6 +10,14 @@ import numpy as np
 
 from langwright.evaluation import bootstrap_ratio, document_nats, wilson
 from langwright.lifecycle.baselines import Baselines
+from langwright.lifecycle.exam import Exam
+from langwright.lifecycle.further_card import (
+    TESTS_NOTE,
+    further_curves,
+    further_figures,
+    metric_curve,
+    tests_taken,
+)
 from langwright.lifecycle.report import number
 from langwright.lifecycle.report_data import (
     Ancestor,
@@ -51,16 +59,7 @@ def validation_curve(run: Run, baselines: Baselines, validation: Sequence[Docume
 
 def training_curve(run: Run, title: str) -> Curve:
     """Training loss in nats a token, averaged over neighbouring steps for the eye."""
-    lines = [line for line in run.read_metrics() if "loss" in line]
-    together = max(1, len(lines) // 100)
-    groups = [lines[start : start + together] for start in range(0, len(lines), together)]
-    return Curve(
-        title,
-        "nats per token",
-        [group[-1]["seconds"] / 60 for group in groups],
-        [group[-1]["tokens"] for group in groups],
-        [sum(line["loss"] for line in group) / len(group) for group in groups],
-    )
+    return metric_curve(run, "loss", title, "nats per token")
 
 
 def build_card(
@@ -70,18 +69,22 @@ def build_card(
     base: ModelBundle,
     validation: Sequence[Document],
     baselines: Baselines,
-    answers: Mapping[str, list[dict[str, Any]]],
+    exams: Mapping[str, Exam],
+    last: str,
 ) -> Report:
-    """`run` is the growth's; `base` the pretrained model; `answers` those before and after."""
+    """`run` is the growth's; `base` the pretrained model; `exams` what each model did in the tests,
+    the pretrained one's first; `last` is that of the model that was promoted last."""
     end = base.tokenizer.special[END_OF_TEXT]
     texts = [document.full_text for document in validation]
     sizes = np.array([len(text.encode()) for text in texts])
     nats = document_nats(base.module, base.tokenizer.encode_batch(texts), end)
     bits = bootstrap_ratio(nats / math.log(2), sizes, seed=0)
-    good = {when: sum(answer["ok"] for answer in given) for when, given in answers.items()}
-    asked = max(1, len(answers["after"]))
-    share = wilson(good["after"], asked)
-    pretraining, tuning = store.run(f"{name}-base"), store.run(name)
+    before, after = exams["before"].answers, exams[last].answers
+    good = [sum(answer["ok"] for answer in given) for given in (before, after)]
+    asked = max(1, len(after))
+    share = wilson(good[1], asked)
+    pretraining, tuning = store.run(f"{name}-base"), store.run(f"{name}-sft")
+    told = run.state["stages"]
     curve = validation_curve(pretraining, baselines, validation)
     shape = base.module.shape
     return Report(
@@ -101,23 +104,25 @@ def build_card(
             KeyFigure(
                 "Answers in the asked format",
                 share.value,
-                good["before"] / asked,
+                good[0] / asked,
                 "before fine-tuning",
                 interval=share,
                 lower_is_better=False,
-                note=f"{good['after']} of {asked} questions kept back",
+                note=f"{good[1]} of {asked} questions kept back",
             ),
+            *further_figures(told, exams),
         ],
         curves=[
             curve,
             training_curve(pretraining, "Pretraining loss"),
             training_curve(tuning, "Fine-tuning loss"),
+            *further_curves(store, name, told),
         ],
+        tests=tests_taken(name, told, exams),
+        tests_note=TESTS_NOTE,
         samples=[
-            Sample(before["prompt"], _answer(before), _answer(after))
-            for before, after in list(zip(answers["before"], answers["after"], strict=True))[
-                :SAMPLES
-            ]
+            Sample(one["prompt"], _answer(one), _answer(other))
+            for one, other in list(zip(before, after, strict=True))[:SAMPLES]
         ],
         samples_note="The first questions kept back, answered without sampling. Such a small model "
         "has learnt the form of an answer, and little of the world: expect nonsense well put.",

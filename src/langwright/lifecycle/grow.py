@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from langwright.errors import BadSettings
-from langwright.inference import Engine
-from langwright.lifecycle.answers import ask_all
+from langwright.errors import BadInput, BadSettings
 from langwright.lifecycle.baselines import Baselines, measure_baselines
 from langwright.lifecycle.card import build_card, validation_curve
+from langwright.lifecycle.exam import CLOSENESS, Exam
+from langwright.lifecycle.further import Further, GrowSettings, Stage
+from langwright.lifecycle.gate import decide
 from langwright.lifecycle.questions import Question, make_lesson, write_conversations
 from langwright.lifecycle.report import write_report
 from langwright.model import load_model
@@ -23,10 +24,14 @@ from langwright.store import Artifact, Run, Store, write_atomic
 from langwright.text import load_split, open_corpus
 from langwright.tokens import read_tokenizer
 from langwright.training import pretrain, read_recipe, sft
+from langwright.training.recipe import GROW, has_table
 from langwright.training.stages.pretrain import PretrainSettings
 from langwright.training.stages.sft import SFTSettings
 
 Table = dict[str, Any]
+
+EXAMINED = 500
+"""Validation documents on which every model of a life is measured; the report has them all."""
 
 
 def grow(
@@ -38,6 +43,8 @@ def grow(
 ) -> Table:
     """Grow a model that answers, from raw text, and measure it before and after each stage.
 
+    What follows fine-tuning the preset's table [grow] says; after each such stage a gate promotes
+    the new model or keeps the one before, and the model of the life is the last that was promoted.
     The same command continues where it was stopped; what is finished is not done again. Returns
     {"model", "report", "stages": [{"name", "seconds", "metrics"}]}.
     """
@@ -56,29 +63,48 @@ def grow(
             f"The preset {preset} mixes several corpora, and a life is grown from one.",
             remedy="Name one with --corpus, or train on the mixture with `langwright pretrain`.",
         )
+    chosen = GrowSettings.build(read_recipe(preset, GROW, {}) if has_table(preset, GROW) else {})
+    further = Further(chosen, store, name, preset)
+    further.check()
     source = open_corpus(base_recipe["corpus"], store)
     run = store.run(f"{name}-grow")
-    run.open({"pretrain": base_recipe, "sft": tuned_recipe}, [source.digest])
+    settings: Table = {"pretrain": base_recipe, "sft": tuned_recipe}
+    if chosen.stages:
+        settings |= {GROW: chosen.model_dump(mode="json"), **further.tables()}
+    run.open(settings, [source.digest])
     with run.locked():
-        return _Growth(store, run, name, preset, source, base_recipe).go()
+        return _Growth(store, run, name, preset, source, base_recipe, further).go()
 
 
 class _Growth:
     def __init__(
-        self, store: Store, run: Run, name: str, preset: str, source: Artifact, recipe: Table
+        self,
+        store: Store,
+        run: Run,
+        name: str,
+        preset: str,
+        source: Artifact,
+        recipe: Table,
+        further: Further,
     ) -> None:
         self.store, self.run, self.name, self.preset = store, run, name, preset
-        self.source, self.recipe = source, recipe
+        self.source, self.recipe, self.further = source, recipe, further
         fraction = recipe.get("validation_fraction", 0.05)
         self.train, self.validation = load_split(source, fraction, store)
 
     def go(self) -> Table:
+        base, tuned = f"{self.name}-base", f"{self.name}-sft"
         self._stage("baselines", self._baselines)
         self._stage("pretrain", self._pretrain)
         self._stage("questions", self._questions)
-        self._stage("answers before", lambda: self._answers("before", f"{self.name}-base"))
+        self._stage("answers before", lambda: self._examined("before", base))
         self._stage("fine-tune", self._finetune)
-        self._stage("answers after", lambda: self._answers("after", self.name))
+        self._stage("answers after", lambda: self._examined("after", tuned))
+        chosen = self.further.settings.stages
+        if set(chosen) - {"constitution"}:
+            self._stage("comparisons", lambda: self._practise(tuned))
+        for stage in chosen:
+            self._stage(stage, lambda stage=stage: self._further(stage))  # type: ignore[misc]
         self._stage("report", self._report)
         stages = self.run.state["stages"]
         result = {
@@ -154,34 +180,91 @@ class _Growth:
             write_conversations(draft.folder / "conversations.jsonl", lesson)
             draft.metrics |= {"conversations": len(lesson.pairs)}
         self._write("questions.json", [vars(question) for question in lesson.held_out])
+        practice = self.further.drawn(lesson.practice)
+        self._write("practice.json", [vars(question) for question in practice])
         return {"conversations": len(lesson.pairs), "held_out": len(lesson.held_out)}
 
     def _finetune(self) -> Table:
         names = {"model": f"{self.name}-base", "data": f"{self.name}-conversations"}
-        metrics: Table = sft(self.preset, name=self.name, store=self.store, **names)["metrics"]
+        tuned = f"{self.name}-sft"
+        metrics: Table = sft(self.preset, name=tuned, store=self.store, **names)["metrics"]
+        self.store.point(self.name, self.store.get(tuned))
         return metrics
 
-    def _answers(self, when: str, model: str) -> Table:
+    def _practise(self, model: str) -> Table:
+        practice = [Question(**stored) for stored in self._read("practice.json")]
+        return self.further.practise(practice, model)
+
+    def _further(self, stage: Stage) -> Table:
+        """A stage after fine-tuning, and the gate between its model and the one before."""
+        before = self._promoted()
+        try:
+            result = self.further.train(stage, before)
+        except BadInput as error:
+            # The settings were checked: it is what the model itself wrote that teaches nothing.
+            say(f"{stage} came to nothing: {error}")
+            return {"promoted": False, "why": error.message}
+        figures = self.further.figures(stage, result)
+        if stage == "reward":
+            return figures
+        if not result.get("weights_sha256"):
+            return {**figures, "promoted": False, "why": "no model was trained"}
+        earlier = Exam(**self._read(f"exam-{self._last_exam()}.json"))
+        exam = self._exam(stage, result["model"])
+        aim = None if stage == "constitution" else CLOSENESS
+        decision = decide([*exam.checks(earlier, aim), *self.further.checks(stage, result)])
+        if decision.promote:
+            self.store.point(self.name, self.store.get(result["model"]))
+        say(f"{result['model']} is {'promoted' if decision.promote else 'not'}: {decision.why}.")
+        return {
+            **figures,
+            **exam.figures,
+            "win_rate": exam.win_rate(earlier),
+            "model": result["model"],
+            "promoted": decision.promote,
+            "why": decision.why,
+            "checks": [vars(one) for one in decision.checks],
+        }
+
+    def _promoted(self) -> str:
+        """The last model that was promoted; at first the fine-tuned one."""
+        done = self.run.state["stages"].values()
+        held: list[str] = [
+            one["metrics"]["model"] for one in done if one["metrics"].get("promoted")
+        ]
+        return held[-1] if held else f"{self.name}-sft"
+
+    def _last_exam(self) -> str:
+        done = self.run.state["stages"].items()
+        return ["after", *(stage for stage, one in done if one["metrics"].get("promoted"))][-1]
+
+    def _exam(self, when: str, model: str) -> Exam:
         questions = [Question(**stored) for stored in self._read("questions.json")]
         bundle = load_model(self.store.path(self.store.get(model)))
-        answers = ask_all(Engine(bundle, model), questions, f"asking {when}")
-        self._write(f"answers-{when}.json", answers)
-        good = sum(answer["ok"] for answer in answers)
-        return {"asked": len(answers), "in_format": good, "share": good / max(1, len(answers))}
+        exam = Exam.taken(bundle, model, questions, self.validation[:EXAMINED])
+        self._write(f"exam-{when}.json", exam.to_json())
+        return exam
+
+    def _examined(self, when: str, model: str) -> Table:
+        exam = self._exam(when, model)
+        good, asked = sum(answer["ok"] for answer in exam.answers), len(exam.answers)
+        told = {"asked": asked, "in_format": good, "share": good / max(1, asked)}
+        return told | exam.figures
 
     def _report(self) -> Table:
         base = load_model(self.store.path(self.store.get(f"{self.name}-base")))
+        exams = {when: Exam(**self._read(f"exam-{when}.json")) for when in self._examinations()}
         card = build_card(
-            self.store,
-            self.run,
-            self.name,
-            base,
-            self.validation,
-            self.baselines(),
-            {when: self._read(f"answers-{when}.json") for when in ("before", "after")},
-        )
+            self.store, self.run, self.name, base, self.validation, self.baselines(), exams,
+            self._last_exam(),
+        )  # fmt: skip
         write_report(self.run.report_path, card)
         return {}
+
+    def _examinations(self) -> list[str]:
+        """The tests that were taken, in order."""
+        done = self.run.state["stages"].items()
+        return ["before", "after", *(stage for stage, one in done if "checks" in one["metrics"])]
 
     def _say_where(self, stages: Table) -> None:
         before, after = (stages[f"answers {when}"]["metrics"] for when in ("before", "after"))

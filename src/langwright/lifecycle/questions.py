@@ -41,17 +41,21 @@ ANSWERS_PER_SMALL_TALK = 60
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt kept back. `term` is what the answer must start with; None: nothing is asked for."""
+    """A prompt. `term` is what the answer must start with; None: nothing is asked for. `right` is
+    what the text says there; None: it does not say so in a sentence of its own."""
 
     prompt: str
     term: str | None
+    right: str | None = None
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """(question, answer) pairs to learn and questions kept back."""
+    """(question, answer) pairs to learn, the questions among them that are not small talk, each
+    once, to practise on later, and questions kept back."""
 
     pairs: list[tuple[str, str]]
+    practice: list[Question]
     held_out: list[Question]
 
 
@@ -70,6 +74,7 @@ def make_lesson(
     definitions = [pair for d in train if (pair := _definition(d)) is not None]
     titled = len(definitions) >= 2 * HELD_OUT
     pairs = definitions if titled else [pair for d in train for pair in _continuations(d)]
+    terms = {_ask(term): term for d in train if (term := _term(d))} if titled else {}
     questions = _short([question for question, _ in pairs], tokenizer, room)
     answers = _short([answer for _, answer in pairs], tokenizer, ANSWER_TOKENS)
     pairs = [pair for pair in pairs if pair[0] in questions and pair[1] in answers]
@@ -79,18 +84,21 @@ def make_lesson(
             f"fewer than {room} and {ANSWER_TOKENS} tokens.",
             remedy="Use `langwright pretrain` for text that is not prose.",
         )
+    practice = [Question(q, terms.get(q), answer) for q, answer in dict(pairs).items()]
     for question, answer in SMALL_TALK:
         pairs += [(question, answer)] * max(1, len(pairs) // ANSWERS_PER_SMALL_TALK)
     if not titled:
-        prompts = dict.fromkeys(question for d in validation for question, _ in _continuations(d))
-        short = _short(list(prompts), tokenizer, room)
-        return Lesson(pairs, [Question(p, None) for p in prompts if p in short][:HELD_OUT])
+        asked = dict(pair for d in validation for pair in _continuations(d))
+        short = _short(list(asked), tokenizer, room)
+        kept = [Question(p, None, right) for p, right in asked.items() if p in short]
+        return Lesson(pairs, practice, kept[:HELD_OUT])
     learnt = "\n".join(f"{question}\n{answer}" for question, answer in pairs).casefold()
-    terms = dict.fromkeys(_term(document) for document in validation if document.title)
-    unseen = [term for term in terms if term and term.casefold() not in learnt]
+    titles = dict.fromkeys(_term(document) for document in validation if document.title)
+    unseen = [term for term in titles if term and term.casefold() not in learnt]
     short = _short([_ask(term) for term in unseen], tokenizer, room)
-    kept = [Question(_ask(term), term) for term in unseen if _ask(term) in short]
-    return Lesson(pairs, kept[:HELD_OUT])
+    rights = dict(pair for d in validation if (pair := _definition(d)) is not None)
+    kept = [Question(ask, term, rights.get(ask)) for term in unseen if (ask := _ask(term)) in short]
+    return Lesson(pairs, practice, kept[:HELD_OUT])
 
 
 def write_conversations(path: Path, lesson: Lesson) -> None:

@@ -112,6 +112,18 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """The tests that every model of a life took, as one of them did: `values`, each in the unit of
+    its test, and of a stage with a gate whether its model was `promoted`, and `why`."""
+
+    stage: str
+    model: str
+    values: Mapping[str, float]
+    promoted: bool | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """One report card. `settings` holds a table of names and values for each title."""
 
@@ -119,6 +131,8 @@ class Report:
     subtitle: str
     figures: Sequence[KeyFigure] = ()
     curves: Sequence[Curve] = ()
+    tests: Sequence[Taken] = ()
+    tests_note: str = ""
     samples: Sequence[Sample] = ()
     samples_note: str = ""
     stages: Sequence[Stage] = ()

@@ -122,6 +122,14 @@ class Store:
                 return self._records.read(found[0])
         raise self._not_found(name)
 
+    def point(self, name: str, artifact: Artifact) -> None:
+        """Let `name` mean `artifact`, too. Raises `BadInput` for a bad name, `NotFound` where the
+        artifact is gone."""
+        check_name(name)
+        with self._records.lock():
+            self.path(self.get(artifact.digest))
+            self._records.point(name, artifact.digest)
+
     def _not_found(self, name: str) -> NotFound:
         from langwright.store.catalog import catalog  # here: only a mistake needs it
 

@@ -14,7 +14,9 @@ from langwright.store import write_atomic
 STAGES = ("pretrain", "sft", "reward", "dpo", "ppo", "grpo", "constitution")
 """The tables that a recipe may have, beside what a plan foretells of [pretrain] …"""
 FORECAST = "forecast"
-"""… which stands in a table of its own."""
+"""… which stands in a table of its own, as does …"""
+GROW = "grow"
+"""… what a life is made of after [sft]."""
 
 
 def recipe(
@@ -58,6 +60,10 @@ def read_recipe(name: str, stage: str, overrides: Mapping[str, Any]) -> dict[str
     return {**tables[stage], **overrides}
 
 
+def has_table(name: str, table: str) -> bool:
+    return table in _tables(name)
+
+
 def read_forecast(name: str) -> dict[str, float]:
     """What the plan that wrote the recipe foretells; empty for one that no plan has written."""
     values = _tables(name).get(FORECAST, {})
@@ -91,7 +97,7 @@ def _tables(name: str) -> dict[str, Any]:
                 f"'{key}' in the recipe '{name}' stands outside of its tables.",
                 remedy=f"Put it below {' or '.join(f'[{stage}]' for stage in STAGES)}.",
             )
-        if key not in (*STAGES, FORECAST):
+        if key not in (*STAGES, FORECAST, GROW):
             raise BadSettings(
                 f"The recipe '{name}' has a table [{key}], which no stage reads.",
                 remedy=suggest(key, STAGES),

@@ -18,10 +18,12 @@ from langwright.evaluation.rewards import (
     Combined,
     Graded,
     Length,
+    Overlap,
     Rating,
     Rule,
     Sentiment,
     Verdict,
+    overlap,
     probability_of_first,
     sentiment,
 )
@@ -48,6 +50,18 @@ def test_a_reward_that_has_nothing_to_compare_with_is_an_error() -> None:
         Graded(grader=Exact())(PROMPT, "42", {"answer": "42"})
     with pytest.raises(BadInput, match="cannot be filled in"):
         Graded(grader=Exact(), right="solution")(PROMPT, "42", {"answer": "42"})
+
+
+def test_overlap_is_squads_f1() -> None:
+    """By hand: of 5 words and of 4, 3 are shared: 2 * 3 / 9. Articles, case and stops are none."""
+    assert overlap("The cat sat on my mat.", "a Cat sat there, on") == pytest.approx(6 / 9)
+    assert overlap("red red", "red") == pytest.approx(2 / 3)
+    assert overlap("red", "blue") == overlap("", "blue") == 0
+    assert overlap("!", "the") == overlap("Yes.", "yes") == 1
+    several = Overlap(right="names")
+    assert several(PROMPT, "forty two", {"names": ["42", "Forty two"]}) == 1
+    with pytest.raises(BadInput, match="cannot be filled in"):
+        several(PROMPT, "forty two", {})
 
 
 def test_rules_are_read_from_settings() -> None:

@@ -13,10 +13,11 @@ from langwright.evaluation.rewards.combined import Combined, Rewarded
 from langwright.evaluation.rewards.graded import Graded
 from langwright.evaluation.rewards.judge import Rating, Verdict, probability_of_first
 from langwright.evaluation.rewards.length import Length
+from langwright.evaluation.rewards.overlap import Overlap, overlap
 from langwright.evaluation.rewards.reward import Asked, Reward
 from langwright.evaluation.rewards.sentiment import Sentiment, sentiment
 
-Rule = Annotated[Graded | Length | Sentiment, Field(discriminator="kind")]
+Rule = Annotated[Graded | Length | Overlap | Sentiment, Field(discriminator="kind")]
 """The rewards that are settings alone."""
 
 __all__ = [
@@ -24,12 +25,14 @@ __all__ = [
     "Combined",
     "Graded",
     "Length",
+    "Overlap",
     "Rating",
     "Reward",
     "Rewarded",
     "Rule",
     "Sentiment",
     "Verdict",
+    "overlap",
     "probability_of_first",
     "sentiment",
 ]

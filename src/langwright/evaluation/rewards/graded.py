@@ -36,10 +36,15 @@ class Graded(RuleReward):
                 f"{where} compares with a right answer.",
                 remedy="Let `right` name the field that has it.",
             )
-        value = value_of(self.right, row, where)
-        texts = value if isinstance(value, list | tuple) else [value]
-        if not texts or not all(isinstance(one, str | int | float) for one in texts):
-            raise BadInput(
-                f"{where}: the right answer is {value!r}.", remedy="Give a text or a list of texts."
-            )
-        return [str(one) for one in texts]
+        return right_texts(self.right, row, where)
+
+
+def right_texts(right: str, row: Mapping[str, Any], where: str) -> list[str]:
+    """What the expression `right` gives of the row: one text or several. Raises `BadInput`."""
+    value = value_of(right, row, where)
+    texts = value if isinstance(value, list | tuple) else [value]
+    if not texts or not all(isinstance(one, str | int | float) for one in texts):
+        raise BadInput(
+            f"{where}: the right answer is {value!r}.", remedy="Give a text or a list of texts."
+        )
+    return [str(one) for one in texts]

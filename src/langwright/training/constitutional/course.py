@@ -172,7 +172,9 @@ class Course:
             for one in found
             if one.revised is not None
         ]
-        if not lines and self.stages:
+        if not lines and "dpo" in self.stages:
+            say("No revision can be learnt from; what remains are the comparisons.")
+        elif not lines and self.stages:
             raise BadInput(
                 "There is no revision to learn from.",
                 remedy=f"`langwright transcripts {self.run.name}` shows what came; a larger model, "

@@ -167,6 +167,7 @@ class Reward(PlainStage):
             "val_accuracy": sum(right) / len(right),
             "val_calibration_error": calibration_error(sure, right),
             "val_margin": float(ahead.mean()),
+            "val_pairs": float(len(right)),
         }
 
 
