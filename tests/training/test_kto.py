@@ -7,6 +7,7 @@ import os
 import random
 import signal
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -241,6 +242,21 @@ def test_an_answer_that_does_not_fit_behind_another_prompt_is_cut_in_the_baselin
     cut = one.answered_by(other, len(whole.ids) - 1)
     assert cut.ids.tolist() == whole.ids[:-1].tolist()
     assert isinstance(stage.micro_batches(0)[0], AnswerBatch)
+
+
+def test_no_answer_comes_back_to_its_own_prompt(store: Store) -> None:
+    """Not even where most of a step's answers are to one prompt."""
+    _, stage = stage_of(store)
+    first = stage._all[0]
+    three = [replace(first, desirable=good) for good in (True, False, True)]
+    other = next(one for one in stage._all if one.prompt != first.prompt)
+    stage._all = [*three, other]
+    prompts = [row.ids[: row.start].tobytes() for row in stage.mismatched([0, 1, 2, 3])]
+    answers = [row.ids[row.start :].tobytes() for row in stage.mismatched([0, 1, 2, 3])]
+    assert sorted(prompts) == sorted([first.prompt, other.prompt])
+    for prompt, answer in zip(prompts, answers, strict=True):
+        whose = other if prompt == first.prompt else first
+        assert answer == whose.row.ids[whose.row.start :].tobytes()
 
 
 def test_comparisons_are_taken_apart() -> None:
