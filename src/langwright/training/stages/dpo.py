@@ -31,6 +31,7 @@ from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.stages.kto import KTO
 from langwright.training.stages.preferring import Preferring, answer_bytes, means
+from langwright.training.start import open_start
 from langwright.training.trained import Model
 from langwright.training.tuning import TuningSettings, begin, require_alone
 
@@ -77,7 +78,7 @@ def dpo(
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
     require_alone("dpo", ranks.size)
-    base = store.get(chosen.model)
+    base = open_start(chosen.model, store)
     opened = open_preferences if chosen.loss == "kto" else open_comparisons
     data = opened(chosen.data, store)
 

@@ -36,6 +36,7 @@ from langwright.training.recipe import read_recipe
 from langwright.training.remembered import Remembered, RememberedBatch
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.stages.policy import PolicySettings, PolicyStage, Rollout
+from langwright.training.start import open_start
 from langwright.training.tuning import begin, require_alone
 
 
@@ -88,7 +89,7 @@ def ppo(
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
     require_alone("ppo", ranks.size)
-    base = store.get(chosen.model)
+    base = open_start(chosen.model, store)
     data = open_prompts(chosen.data, store)
     judges = reward_models(chosen.rewards, store)
     critic = store.get(chosen.critic) if chosen.critic is not None else None

@@ -23,6 +23,7 @@ from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
 from langwright.training.stages.preferring import Preferring
+from langwright.training.start import open_start
 from langwright.training.tuning import require_alone
 
 EVALUATED = 100
@@ -46,7 +47,7 @@ def reward(
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
     require_alone("reward", ranks.size)
-    base = store.get(chosen.model)
+    base = open_start(chosen.model, store)
     data = open_comparisons(chosen.data, store)
 
     def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
