@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,12 +20,17 @@ from langwright.model import LoRASettings, load_model
 from langwright.model.reward import load_reward
 from langwright.store import Store
 from langwright.training import grpo, ppo, pretrain, reward
+from langwright.training.conversations import lessons
+from langwright.training.conversations.opened import FILE
+from langwright.training.epochs import Epochs
 from langwright.training.learned_reward import Learned
+from langwright.training.learner import Learner
 from langwright.training.objectives import gae, token_rewards, whiten
 from langwright.training.rollout import draw, logprobs_of
 from langwright.training.stages.policy import TRANSCRIPTS, PolicyStage
-from langwright.training.stages.ppo import PPO
+from langwright.training.stages.ppo import PPO, PPOSettings
 from langwright.training.trained import TrainedAdapter, TrainedDecoder
+from langwright.training.tuning import begin
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -273,6 +279,106 @@ def test_the_value_begins_as_the_reward_model(
         ppo(recipe, name="wrong", store=store, **given | {"rewards": [wrong]})
 
 
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("talk") / "talk.jsonl"
+    draw = random.Random(5)
+    lines = [
+        [
+            {"role": "user", "content": " ".join(draw.choices(WORDS, k=3))},
+            {"role": "assistant", "content": " ".join(draw.choices(WORDS, k=draw.randint(1, 12)))},
+        ]
+        for _ in range(40)
+    ]
+    path.write_text("\n".join(json.dumps({"messages": line}) for line in lines))
+    return str(path)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_is_remembered_weighs_as_a_mean_over_its_own_tokens(
+    store: Store,
+    recipe: str,
+    prompts: str,
+    talk: str,
+    method: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the rewards teach nothing, the gradient of a whole step is `pretraining_weight` times
+    that of the mean nats of the conversations' learnt tokens, whatever the micro-batches."""
+    seen: list[dict[str, torch.Tensor]] = []
+    plain = Learner.clip
+
+    def looked(self: Learner[Any]) -> torch.Tensor:
+        held = {name: weight.grad for name, weight in self.masters.weights.items()}
+        seen.append({name: one.clone() for name, one in held.items() if one is not None})
+        return plain(self)
+
+    monkeypatch.setattr(Learner, "clip", looked)
+    # All answers are worth nothing, and the value, which begins at 0, expects just that.
+    nothing = {"name": "nothing", "rule": FOX["rule"], "weight": 0.0}
+    given = LOOP | {"data": prompts, "steps": 1, "checkpoint_every": 1, "epochs": 1, "beta": 0.0}
+    given |= {"rewards": [nothing], "learning_rate": 1e-9, "method": method, "group_size": 2}
+    given |= {"pretraining_data": talk, "pretraining_weight": 0.3, "pretraining_tokens": 300}
+    for width in (64, 1024):
+        name = f"remembering-{method}-{width}"
+        ppo(recipe, name=name, store=store, **given | {"micro_batch_tokens": width})
+    for name, gradient in seen[0].items():
+        torch.testing.assert_close(gradient, seen[1][name], rtol=1e-4, atol=1e-6)
+
+    settings = PPOSettings.build(given)
+    _, trained = begin(settings, store.get("base"), store)
+    assert isinstance(trained, TrainedAdapter if method == "lora" else TrainedDecoder)
+    template = trained.bundle.template
+    assert template is not None
+    rows = lessons(template, store.path(store.get("conversations-talk")) / FILE, 64).rows
+    chosen = Epochs([len(row.ids) for row in rows], 300, settings.seed).step(0)
+    trained.module.requires_grad_(False)
+    for weight in trained.learnt.values():
+        weight.requires_grad_(True)
+    nats, count = torch.zeros(()), 0
+    for row in (rows[number] for number in chosen):
+        ids = torch.from_numpy(row.ids)[None]
+        every = trained.module(ids[:, :-1]).log_softmax(-1)[0]
+        for place in np.flatnonzero(row.learn[1:]):
+            nats, count = nats - every[place, ids[0, place + 1]], count + 1
+    (0.3 * nats / count).backward()
+    for name, weight in trained.learnt.items():
+        expected = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        torch.testing.assert_close(seen[1][f"policy.{name}"], expected, rtol=1e-4, atol=1e-6)
+    line = lines_of(store, f"remembering-{method}-64")[0]
+    assert line["pretraining_loss"] == pytest.approx(float(nats.detach()) / count, rel=1e-5)
+    parents = {store.get(one).name for one in store.run(f"remembering-{method}-64").parents}
+    assert "conversations-talk" in parents
+
+
+def test_a_run_that_remembers_goes_on_with_the_same_bits(
+    store: Store, recipe: str, prompts: str, talk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = LOOP | {"data": prompts, "steps": 6, "checkpoint_every": 2, "epochs": 2}
+    given |= {"pretraining_data": talk, "pretraining_tokens": 200, "prompts_per_rollout": 4}
+    whole = ppo(recipe, name="whole-ptx", store=store, **given)
+    plain = PPO.micro_batches
+
+    def interrupted(self: PPO, step: int) -> Any:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(self, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PPO, "micro_batches", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ppo(recipe, name="broken-ptx", store=store, **given)
+    done = ppo(recipe, name="broken-ptx", store=store, **given)
+    assert 0 < done["resumed_from_step"] < 6
+    assert done["weights_sha256"] == whole["weights_sha256"]
+    told = [
+        [line["pretraining_loss"] for line in lines_of(store, name)]
+        for name in ("whole-ptx", "broken-ptx")
+    ]
+    assert told[0] == told[1]
+    assert len(set(told[0])) == 6
+
+
 def test_settings_that_cannot_be(recipe: str, store: Store, prompts: str) -> None:
     given = LOOP | {"data": prompts, "steps": 4}
     for changed, message in (
@@ -286,6 +392,8 @@ def test_settings_that_cannot_be(recipe: str, store: Store, prompts: str) -> Non
             grpo(recipe, name="x", store=store, **given | changed)
     with pytest.raises(BadSettings, match="kl_horizon is of no use"):
         ppo(recipe, name="x", store=store, **given, kl_horizon=5)
+    with pytest.raises(BadSettings, match="pretraining_weight is of no use"):
+        ppo(recipe, name="x", store=store, **given, pretraining_weight=5)
 
 
 def test_rewards_add_up_with_their_weights() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 import torch
 
 import langwright as lw
-from langwright.errors import BadSettings, Unsupported
+from langwright.errors import BadInput, BadSettings, NotFound, Unsupported
 from langwright.inference import score_rows
 from langwright.model import Adapters, LoRASettings, load_adapter, load_model, tensors_sha256
 from langwright.model.lora import TARGETS
 from langwright.store import Store
-from langwright.training import forget, pretrain, sft, verify_resume
+from langwright.training import dpo, forget, pretrain, sft, verify_resume
+from langwright.training.answers import encode_answer
 from langwright.training.learner import Learner
 from langwright.training.stages.sft import SFTSettings
 from langwright.training.trained import TrainedAdapter
@@ -199,3 +201,73 @@ def test_settings_of_an_adapter_alone_are_refused_without_one() -> None:
     with pytest.raises(Unsupported, match="one process"):
         require_alone("sft with method=lora", 2)
     require_alone("sft with method=lora", 1)
+
+
+def test_a_run_starts_from_a_model_with_an_adapter(store: Store, talk: str, tmp_path: Path) -> None:
+    """Fine-tuned by an adapter, then taught preferences by another one on top of it: what the run
+    starts from is the model with the first adapter, and both are in what is served."""
+    asked = [[{"role": "user", "content": f"{one} sees {one}"}] for one in ("fox", "dog", "old")]
+    lines = [
+        {
+            "messages": [{"role": "user", "content": f"{one} {other}"}],
+            "answers": ["the lazy dog", "a quick fox"],
+            "ranks": [0, 1],
+        }
+        for one in ("fox", "dog", "sees", "finds", "lazy", "quick", "old", "new")
+        for other in ("fox", "dog", "sees", "finds")
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    recipe = tmp_path / "dpo.toml"
+    recipe.write_text("[dpo]\n")
+    given: dict[str, Any] = {
+        "model": "base+polite", "data": str(tmp_path / "pairs.jsonl"), "method": "lora", "rank": 4,
+        "steps": 24, "learning_rate": 1e-2, "context_length": 64, "tokens_per_step": 512,
+        "warmup_steps": 2, "eval_every": 24, "validation_fraction": 0.2, "beta": 0.1,
+    }  # fmt: skip
+    done = dpo(str(recipe), name="preferred", store=store, **given)
+    assert done["model"] == "base-polite+preferred"
+    losses = [line["loss"] for line in store.run("preferred").read_metrics() if "loss" in line]
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-5)
+    merged = store.get("base-polite")
+    assert merged.parents == [store.get("base").digest, store.get("polite").digest]
+    assert store.get("preferred").parents[0] == merged.digest
+
+    # The model beneath is the one that MODEL+ADAPTER serves.
+    ids = torch.randint(0, 200, (1, 20), generator=torch.Generator().manual_seed(0))
+    bundles = [lw.load(name, store=store).bundle for name in ("base+polite", "base-polite")]
+    served, held = (bundle.module for bundle in bundles if bundle is not None)
+    torch.testing.assert_close(served(ids), held(ids), rtol=0, atol=0)
+
+    # What was trained on top of it is what answers.
+    before, after = (lw.load(name, store=store) for name in ("base+polite", done["model"]))
+
+    def likes(model: Any) -> float:
+        own = model.bundle
+        rows = [encode_answer(own.template, one, text) for one in asked for text in
+                ("the lazy dog", "a quick fox")]  # fmt: skip
+        scores = [sum(score_rows(own.module, [row.ids.tolist()], 64, 63)[0][row.start :])
+                  for row in rows]  # fmt: skip
+        return sum(scores[::2]) - sum(scores[1::2])
+
+    assert likes(after) > likes(before) + 3
+    said = after.chat([{"role": "user", "content": "fox sees"}], max_tokens=8, temperature=0)
+    assert said.text
+
+    # Begun again it is the same run, and the model beneath is not made anew.
+    assert dpo(str(recipe), name="preferred", store=store, **given) == done
+    assert len(store.artifacts("model")) == len({one.name for one in store.artifacts("model")})
+
+
+def test_what_no_run_can_start_from(store: Store, talk: str) -> None:
+    for model, message in (
+        ("polite", r"is an adapter, which is nothing without its model"),
+        ("base+base", "kind model, not an adapter"),
+        ("base+nobody", "no artifact 'nobody'"),
+    ):
+        with pytest.raises((BadInput, NotFound), match=message):
+            sft(RECIPE, name="x", store=store, data=talk, **TUNING | {"model": model})
+    with store.writing("base-thin", "corpus") as draft:
+        (draft.folder / "text.txt").write_text("x")
+    sft(RECIPE, name="thin", store=store, data=talk, **TUNING | {"steps": 1})
+    with pytest.raises(BadInput, match="something else already"):
+        sft(RECIPE, name="x", store=store, data=talk, **TUNING | {"model": "base+thin"})

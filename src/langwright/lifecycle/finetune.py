@@ -23,6 +23,7 @@ from langwright.training.conversations import open_conversations
 from langwright.training.learner import Learner
 from langwright.training.recipe import read_recipe
 from langwright.training.stages.sft import SFT, SFTSettings
+from langwright.training.start import open_start
 from langwright.training.tuning import begin
 from langwright.training.usage import peak_memory
 
@@ -59,7 +60,7 @@ def finetune(
     if not 0 < epochs < math.inf:
         raise BadInput(f"epochs is {epochs}.", remedy="Give how often the data is to be learnt.")
     store = store or Store()
-    base, conversations = store.get(model), open_conversations(data, store)
+    base, conversations = open_start(model, store), open_conversations(data, store)
     given = {**settings, "model": base.name, "data": conversations.name}
     name = name or f"{base.name}-{Path(data).name.partition('.')[0]}"
     run = store.run(name)

@@ -176,17 +176,27 @@ def import_preferences(
     return draft.artifact, read
 
 
-def open_comparisons(name: str, store: Store) -> Artifact:
-    """The artifact of kind `comparisons` of that name, or one made of a file of any known shape.
-    Raises as `import_preferences`."""
+def open_preferences(name: str, store: Store) -> Artifact:
+    """The artifact of kind `comparisons` or `judged` of that name, or one made of a file of any
+    known shape. Raises as `import_preferences`, and `BadInput` for another kind."""
     if Path(name).expanduser().is_file():
-        artifact, _ = import_preferences(name, store=store)
-    else:
-        artifact = store.get(name)
-    if artifact.kind != "comparisons":
+        return import_preferences(name, store=store)[0]
+    artifact = store.get(name)
+    if artifact.kind not in ("comparisons", "judged"):
         raise BadInput(
             f"'{name}' is of the kind {artifact.kind}, not comparisons.",
             remedy="Give two answers or more to each prompt, and which is better.",
+        )
+    return artifact
+
+
+def open_comparisons(name: str, store: Store) -> Artifact:
+    """The same, of comparisons alone."""
+    artifact = open_preferences(name, store)
+    if artifact.kind != "comparisons":
+        raise BadInput(
+            f"'{name}' is of the kind {artifact.kind}, not comparisons.",
+            remedy="Single answers that are good or bad are learnt by `dpo` with loss=kto.",
         )
     return artifact
 

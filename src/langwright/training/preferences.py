@@ -33,11 +33,6 @@ class Preferred:
         places = range(len(self.rows))
         return [(a, b) for a in places for b in places if self.ranks[a] < self.ranks[b]]
 
-    @property
-    def size(self) -> int:
-        """Number of tokens of all rows."""
-        return sum(len(row.ids) for row in self.rows)
-
     def apart(self) -> list[Preferred]:
         """Each pair by itself."""
         return [
@@ -83,10 +78,10 @@ def encode_comparisons(
         elif len(rows) == len(one.answers):
             ties += 1
     if too_long:
-        shown = ", ".join(map(str, too_long[:SHOWN])) + (" …" if len(too_long) > SHOWN else "")
         say(
             f"In {len(too_long)} comparisons an answer with its prompt is longer than "
-            f"{context_length} tokens and is left out ({shown}); a larger context_length keeps it."
+            f"{context_length} tokens and is left out ({shortly(too_long)}); a larger "
+            "context_length keeps it."
         )
     if ties:
         say(f"{ties} comparisons are ties, of which nothing is learnt.")
@@ -100,3 +95,8 @@ def encode_comparisons(
     if not train:
         raise BadInput("All comparisons were held out.", remedy="Lower validation_fraction.")
     return train, [one for (_, one), chosen in zip(found, out, strict=True) if chosen]
+
+
+def shortly(numbers: Sequence[int]) -> str:
+    """The first of them."""
+    return ", ".join(map(str, numbers[:SHOWN])) + (" …" if len(numbers) > SHOWN else "")

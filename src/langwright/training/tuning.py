@@ -20,7 +20,8 @@ _ADAPTERS = {"rank", "alpha", "lora_dropout", "targets", "rslora", "dora", "base
 
 
 class TuningSettings(LoopSettings):
-    """`model` is what to start from. `method` `full` trains all its weights; `lora` leaves them as
+    """`model` is what to start from; of MODEL+ADAPTER a model of its own is made first (see
+    `open_start`). `method` `full` trains all its weights; `lora` leaves them as
     they are and trains an adapter on the matrices `targets` of its layers (see `LoRASettings`),
     which becomes an artifact by itself, used as MODEL+ADAPTER. `base_dtype` holds the model beneath
     in 8 or 4 bits (`nf4`: QLoRA, Dettmers et al. 2023); `auto` as it computes."""

@@ -14,28 +14,30 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from langwright.errors import Damaged
-from langwright.model import Decoder
+from langwright.model import Decoder, load_model
 from langwright.model.folder import write_tensors
 from langwright.model.text_parts import TextParts
 from langwright.progress import progress
 from langwright.store import Artifact, Run, Store
 from langwright.tokens import Tokenizer
-from langwright.training.answers import AnswerBatch, gather_answers
+from langwright.training.answers import AnswerBatch
 from langwright.training.comparisons import comparisons_of
-from langwright.training.epochs import Epochs
 from langwright.training.objectives import Pairwise, hinge, ipo
 from langwright.training.objectives import dpo as dpo_loss
-from langwright.training.preference_import import open_comparisons
+from langwright.training.preference_import import open_comparisons, open_preferences
 from langwright.training.preferences import Preferred, encode_comparisons
 from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
-from langwright.training.stage import PlainStage
+from langwright.training.stages.kto import KTO
+from langwright.training.stages.preferring import Preferring, answer_bytes, means
+from langwright.training.start import open_start
 from langwright.training.trained import Model
 from langwright.training.tuning import TuningSettings, begin, require_alone
 
 EVALUATED_PAIRS = 100
 REFERENCE = "reference.safetensors"
+_WEIGHTS = {"desirable_weight", "undesirable_weight"}
 
 
 class DPOSettings(TuningSettings):
@@ -44,39 +46,57 @@ class DPOSettings(TuningSettings):
 
     `loss`: `sigmoid` is DPO's, with `label_smoothing` cDPO's (Mitchell 2023); `ipo` regresses the
     margin to 1 / (2 beta) (Azar et al. 2023), by tokens; `hinge` is SLiC's (Zhao et al. 2023).
-    Comparisons with a `probability` weigh both directions by it.
+    Comparisons with a `probability` weigh both directions by it. `kto` learns from single answers
+    that somebody called good or bad (an artifact of kind `judged`, or comparisons taken apart),
+    which weigh `desirable_weight` and `undesirable_weight` (Ethayarajh et al. 2024).
     """
 
     data: str
-    loss: Literal["sigmoid", "ipo", "hinge"] = "sigmoid"
+    loss: Literal["sigmoid", "ipo", "hinge", "kto"] = "sigmoid"
     beta: float = Field(0.1, gt=0)
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    desirable_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    undesirable_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
     validation_fraction: float = Field(0.05, gt=0, lt=1)
 
     @model_validator(mode="after")
-    def _smoothed(self) -> DPOSettings:
-        if self.loss != "sigmoid" and self.label_smoothing:
-            raise ValueError(f"loss {self.loss} has no label_smoothing")
+    def _of_the_loss(self) -> DPOSettings:
+        others = {"sigmoid": _WEIGHTS, "kto": {"label_smoothing"}}
+        unused = others.get(self.loss, {"label_smoothing", *_WEIGHTS}) & self.model_fields_set
+        if unused:
+            raise ValueError(f"loss {self.loss} has no {min(unused)}")
         return self
 
 
 def dpo(
     recipe: str, *, name: str | None = None, store: Store | None = None, **settings: object
 ) -> Result:
-    """Fine-tune a model on comparisons of answers, without a reward model."""
+    """Fine-tune a model on comparisons of answers, or on answers called good or bad, without a
+    reward model."""
     store = store or Store()
     chosen = DPOSettings.build(read_recipe(recipe, "dpo", settings))
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
     require_alone("dpo", ranks.size)
-    base = store.get(chosen.model)
-    data = open_comparisons(chosen.data, store)
+    base = open_start(chosen.model, store)
+    opened = open_preferences if chosen.loss == "kto" else open_comparisons
+    data = opened(chosen.data, store)
 
-    def prepare(working: DPOSettings) -> tuple[Model, DPO]:
-        bundle, trained = begin(working, base, store)
-        return trained, DPO.build(working, bundle.text, data, store)
+    def prepared(working: DPOSettings) -> tuple[Model, DPO | KTO]:
+        return prepare(working, base, data, store)
 
-    return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
+    return run_stage(store.run(name), chosen, [base, data], store, prepared, ranks)
+
+
+def prepare(
+    settings: DPOSettings, base: Artifact, data: Artifact, store: Store
+) -> tuple[Model, DPO | KTO]:
+    """The model before its first step, and the stage."""
+    bundle, trained = begin(settings, base, store)
+    if settings.loss != "kto":
+        return trained, DPO.build(settings, bundle.text, data, store)
+    reference = None if settings.method == "lora" else load_model(store.path(base)).module
+    return trained, KTO.build(settings, bundle.text, data, store, trained, reference)
 
 
 @dataclass(frozen=True)
@@ -87,8 +107,8 @@ class Scores:
     worse_P: Tensor
 
 
-class DPO(PlainStage):
-    """Pairs of answers, shuffled anew each epoch; a unit is a pair."""
+class DPO(Preferring):
+    """Pairs of answers."""
 
     name = "dpo"
     unit = "pairs"
@@ -103,11 +123,8 @@ class DPO(PlainStage):
         self._settings, self._tokenizer = settings, tokenizer
         self._pairs = [pair for one in (*train, *validation) for pair in one.apart()]
         count = sum(len(one.pairs) for one in train)
-        self._validation = list(range(count, len(self._pairs)))
-        sizes = [pair.size for pair in self._pairs[:count]]
-        self._epochs = Epochs(sizes, settings.tokens_per_step, settings.seed)
+        super().__init__([pair.rows for pair in self._pairs], count, settings)
         self._reference = torch.full((len(self._pairs), 2), math.nan)
-        self._told: dict[str, list[float]] = defaultdict(list)
 
     @classmethod
     def build(cls, settings: DPOSettings, text: TextParts, data: Artifact, store: Store) -> DPO:
@@ -116,14 +133,6 @@ class DPO(PlainStage):
         comparisons = comparisons_of(data, store)
         divided = encode_comparisons(comparisons, text.template, length, fraction)
         return cls(settings, text.tokenizer, *divided)
-
-    def micro_batches(self, step: int) -> Sequence[AnswerBatch]:
-        return self._batches(self._epochs.step(step))
-
-    def _batches(self, numbers: Sequence[int]) -> list[AnswerBatch]:
-        groups = [self._pairs[number].rows for number in numbers]
-        gathered = gather_answers(groups, numbers, self._settings.micro_batch_tokens)
-        return [AnswerBatch.of(rows, len(chosen), chosen) for chosen, rows in gathered]
 
     def begin(self, module: Decoder, run: Run, fresh: bool) -> None:
         """What the model says of all pairs before it learns anything."""
@@ -184,14 +193,6 @@ class DPO(PlainStage):
         told["logprob_better"] += scores.better_P.detach().tolist()
         told["logprob_worse"] += scores.worse_P.detach().tolist()
 
-    def figures(self) -> dict[str, float]:
-        told, self._told = self._told, defaultdict(list)
-        return {key: sum(values) / len(values) for key, values in told.items()}
-
-    def bits_per_byte(self, loss: float) -> None:
-        """The loss is one of pairs, not of a text."""
-        return None
-
     @torch.no_grad()
     def evaluate(self, module: Decoder, whole: bool) -> dict[str, float]:
         """Of the held-out pairs: the loss, how often the better answer has gained more than the
@@ -205,14 +206,8 @@ class DPO(PlainStage):
             pairs = self._losses(scores, batch)
             self._tell(told, scores, pairs)
             loss += float(pairs.loss.sum())
-            size += sum(self._bytes(number) for number in batch.numbers)
-        found = {f"val_{key}": sum(values) / len(values) for key, values in told.items()}
+            better = [self._pairs[number].rows[0] for number in batch.numbers]
+            size += sum(answer_bytes(row, self._tokenizer) for row in better)
+        found = {f"val_{key}": value for key, value in means(told).items()}
         bits = -sum(told["logprob_better"]) / math.log(2) / max(size, 1)
         return {"val_loss": loss / len(numbers), "val_bits_per_byte": bits, **found}
-
-    def _bytes(self, number: int) -> int:
-        """Those of a pair's better answer."""
-        row = self._pairs[number].rows[0]
-        special = frozenset(self._tokenizer.special.values())
-        answer = row.ids[row.start :].tolist()
-        return sum(len(self._tokenizer.token_bytes(one)) for one in answer if one not in special)

@@ -28,6 +28,7 @@ from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.stages.policy import PolicySettings, PolicyStage, Rollout
+from langwright.training.start import open_start
 from langwright.training.trained import Model
 from langwright.training.tuning import begin, require_alone
 
@@ -69,7 +70,7 @@ def grpo(
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
     require_alone("grpo", ranks.size)
-    base = store.get(chosen.model)
+    base = open_start(chosen.model, store)
     data = open_prompts(chosen.data, store)
     parents = [base, data, *reward_models(chosen.rewards, store)]
 

@@ -18,6 +18,8 @@ from langwright.model.reward import RewardBundle, load_reward
 from langwright.store import Artifact, Run, Store
 from langwright.training.actor import ActorCritic, TrainedActor
 from langwright.training.answers import AnswerBatch, gather_answers
+from langwright.training.batch import next_token_loss
+from langwright.training.conversations import open_conversations
 from langwright.training.learned_reward import open_rewards, reward_models
 from langwright.training.objectives import (
     adapt_beta,
@@ -31,8 +33,10 @@ from langwright.training.objectives import (
 from langwright.training.prompt_data import open_prompts, prompt_rows
 from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
+from langwright.training.remembered import Remembered, RememberedBatch
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.stages.policy import PolicySettings, PolicyStage, Rollout
+from langwright.training.start import open_start
 from langwright.training.tuning import begin, require_alone
 
 
@@ -43,6 +47,10 @@ class PPOSettings(PolicySettings):
     Each token costs `beta` for each nat that the policy lies above the reference; with `kl_target`
     (nats of an answer) beta is moved towards it (Ziegler et al. 2019). `whiten_rewards` divides the
     rewards by their deviation; advantages are whitened always.
+
+    With `pretraining_data`, conversations as `sft` takes them, each step also learns at least
+    `pretraining_tokens` tokens of these: `pretraining_weight` times the mean nats of a token that
+    fine-tuning would learn is added to the loss (PPO-ptx).
     """
 
     critic: str | None = None
@@ -57,10 +65,16 @@ class PPOSettings(PolicySettings):
     value_clip: float = Field(0.2, gt=0)
     value_weight: float = Field(0.1, ge=0)
     whiten_rewards: bool = False
+    pretraining_data: str | None = None
+    pretraining_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    pretraining_tokens: int = Field(2048, ge=1)
     adam_epsilon: float = Field(1e-5, gt=0)
 
     @model_validator(mode="after")
     def _adaptive(self) -> PPOSettings:
+        unused = {"pretraining_weight", "pretraining_tokens"} & self.model_fields_set
+        if self.pretraining_data is None and unused:
+            raise ValueError(f"{min(unused)} is of no use without pretraining_data")
         if self.kl_target is None and "kl_horizon" in self.model_fields_set:
             raise ValueError("kl_horizon is of no use without kl_target")
         return self
@@ -75,11 +89,14 @@ def ppo(
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
     require_alone("ppo", ranks.size)
-    base = store.get(chosen.model)
+    base = open_start(chosen.model, store)
     data = open_prompts(chosen.data, store)
     judges = reward_models(chosen.rewards, store)
     critic = store.get(chosen.critic) if chosen.critic is not None else None
-    named = [base, data, *judges, *([critic] if critic else [])]
+    beside = None
+    if chosen.pretraining_data is not None:
+        beside = open_conversations(chosen.pretraining_data, store)
+    named = [base, data, *judges, *(one for one in (critic, beside) if one is not None)]
     parents = list({one.digest: one for one in named}.values())
     begins_as = critic or next(iter(judges), None)
 
@@ -89,9 +106,19 @@ def ppo(
         reference = None if working.method == "lora" else load_model(store.path(base)).module
         room = working.context_length - working.max_tokens
         prompts = prompt_rows(data, store, bundle.text, room)
-        return trained, PPO(
-            working, trained, reference, prompts, open_rewards(working.rewards, store)
-        )
+        rewards = open_rewards(working.rewards, store)
+        remembered = None
+        if beside is not None:
+            remembered = Remembered.open(
+                beside,
+                store,
+                bundle.text,
+                working.context_length,
+                working.pretraining_weight,
+                working.pretraining_tokens,
+                working.seed,
+            )
+        return trained, PPO(working, trained, reference, prompts, rewards, remembered)
 
     return run_stage(store.run(name), chosen, parents, store, prepare, ranks)
 
@@ -121,8 +148,10 @@ class PPO(PolicyStage):
         reference: nn.Module | None,
         prompts: Sequence[Any],
         rewards: Any,
+        remembered: Remembered | None = None,
     ) -> None:
         super().__init__(settings, trained.policy, reference, prompts, rewards)
+        self._remembered = remembered
         self._critic = trained.critic
         self._beta = settings.beta
         self._values: list[Tensor] = []
@@ -134,6 +163,14 @@ class PPO(PolicyStage):
         for line in run.read_metrics():
             if "beta" in line:
                 self._adapt(line["beta"], line["kl"])
+
+    def micro_batches(self, step: int) -> Sequence[Any]:
+        batches = super().micro_batches(step)
+        if self._remembered is None:
+            return batches
+        units = sum(batch.units for batch in batches)
+        width = self._settings.micro_batch_tokens
+        return [*batches, *self._remembered.batches(step, units, width)]
 
     def _adapt(self, beta: float, kl: float) -> None:
         settings = self._settings
@@ -184,7 +221,11 @@ class PPO(PolicyStage):
     def _units(self, rows: Sequence[Any]) -> int:
         return sum(row.size for row in rows)
 
-    def loss(self, module: ActorCritic, batch: AnswerBatch) -> Tensor:
+    def loss(self, module: ActorCritic, batch: AnswerBatch | RememberedBatch) -> Tensor:
+        if isinstance(batch, RememberedBatch):
+            nats = next_token_loss(module.policy, batch.rows)
+            self._add({"pretraining_loss": float(nats.detach())}, batch.rows.units)
+            return batch.scale * nats
         settings, rollout = self._settings, self._rollout
         assert rollout is not None
         device = batch.ids_BT.device

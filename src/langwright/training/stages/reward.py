@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -14,9 +13,8 @@ from langwright.model import load_model
 from langwright.model.reward import RewardBundle, RewardModel, Scale
 from langwright.model.text_parts import TextParts
 from langwright.store import Artifact, Store
-from langwright.training.answers import AnswerBatch, gather_answers
+from langwright.training.answers import AnswerBatch
 from langwright.training.comparisons import comparisons_of
-from langwright.training.epochs import Epochs
 from langwright.training.objectives import bradley_terry
 from langwright.training.preference_import import open_comparisons
 from langwright.training.preferences import Preferred, encode_comparisons
@@ -24,7 +22,8 @@ from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.settings import LoopSettings
-from langwright.training.stage import PlainStage
+from langwright.training.stages.preferring import Preferring
+from langwright.training.start import open_start
 from langwright.training.tuning import require_alone
 
 EVALUATED = 100
@@ -48,7 +47,7 @@ def reward(
     name = name or recipe.rpartition("/")[2].removesuffix(".toml")
     ranks = join(chosen)
     require_alone("reward", ranks.size)
-    base = store.get(chosen.model)
+    base = open_start(chosen.model, store)
     data = open_comparisons(chosen.data, store)
 
     def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
@@ -59,7 +58,7 @@ def reward(
     return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
 
 
-class Reward(PlainStage):
+class Reward(Preferring):
     """All answers to a prompt together; a unit is a prompt, whose pairs share its weight."""
 
     name = "reward"
@@ -72,12 +71,9 @@ class Reward(PlainStage):
         validation: Sequence[Preferred],
         scale: Scale,
     ) -> None:
-        self._settings, self._scale = settings, scale
+        self._scale = scale
         self._all = [*train, *validation]
-        self._validation = list(range(len(train), len(self._all)))
-        sizes = [one.size for one in train]
-        self._epochs = Epochs(sizes, settings.tokens_per_step, settings.seed)
-        self._told: dict[str, list[float]] = defaultdict(list)
+        super().__init__([one.rows for one in self._all], len(train), settings)
 
     @classmethod
     def build(
@@ -94,14 +90,6 @@ class Reward(PlainStage):
         comparisons = comparisons_of(data, store)
         divided = encode_comparisons(comparisons, text.template, length, fraction)
         return cls(settings, *divided, scale)
-
-    def micro_batches(self, step: int) -> Sequence[AnswerBatch]:
-        return self._batches(self._epochs.step(step))
-
-    def _batches(self, numbers: Sequence[int]) -> list[AnswerBatch]:
-        groups = [self._all[number].rows for number in numbers]
-        gathered = gather_answers(groups, numbers, self._settings.micro_batch_tokens)
-        return [AnswerBatch.of(rows, len(chosen), chosen) for chosen, rows in gathered]
 
     def _losses(self, scores_B: Tensor, batch: AnswerBatch) -> tuple[Tensor, Tensor]:
         """The loss of each prompt, [P], and by how much the better answer of each pair is ahead."""
@@ -134,14 +122,6 @@ class Reward(PlainStage):
         self._told["accuracy"] += _right(ahead)
         self._told["margin"] += ahead.tolist()
         return losses_P.sum()
-
-    def figures(self) -> dict[str, float]:
-        told, self._told = self._told, defaultdict(list)
-        return {key: sum(values) / len(values) for key, values in told.items()}
-
-    def bits_per_byte(self, loss: float) -> None:
-        """The loss is one of comparisons, not of a text."""
-        return None
 
     @torch.no_grad()
     def evaluate(self, module: RewardModel, whole: bool) -> dict[str, float]:

@@ -35,6 +35,7 @@ from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
 from langwright.training.stage import PlainStage
+from langwright.training.start import open_start
 from langwright.training.trained import Model
 from langwright.training.tuning import TuningSettings, begin, require_alone
 
@@ -75,7 +76,7 @@ def sft(
     if chosen.method == "lora":
         require_alone("sft with method=lora", ranks.size)
     with ranks.first_alone():
-        base = store.get(chosen.model)
+        base = open_start(chosen.model, store)
         data = open_conversations(chosen.data, store)
     run = store.run(name)
 
