@@ -27,9 +27,10 @@ from langwright.training.learned_reward import Learned
 from langwright.training.learner import Learner
 from langwright.training.objectives import gae, token_rewards, whiten
 from langwright.training.rollout import draw, logprobs_of
-from langwright.training.stages.policy import TRANSCRIPTS, PolicyStage
+from langwright.training.stages.policy import PolicyStage
 from langwright.training.stages.ppo import PPO, PPOSettings
 from langwright.training.trained import TrainedAdapter, TrainedDecoder
+from langwright.training.transcripts import FILE as TRANSCRIPTS
 from langwright.training.tuning import begin
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -162,6 +163,102 @@ def test_a_run_ends_where_its_answers_are_too_far_from_the_reference(
     assert done["steps"] < 40
     kls = [line["kl"] for line in lines_of(store, "far", "kl")]
     assert kls[-1] > 0.5 >= max(kls[:-1])
+
+
+# What is learnt from: foxes, at least one and better three. What is meant: exactly one.
+CHEATED: list[dict[str, Any]] = [
+    {"name": name, "weight": weight}
+    | {"rule": {"kind": "graded", "grader": {"kind": "regex", "pattern": pattern}}}
+    for name, weight, pattern in (
+        ("some", 0.5, r"\bfox\b"),
+        ("many", 0.5, r"\bfox\b(.*\bfox\b){2}"),
+        ("one", 0.0, r"^(?!.*\bfox\b.*\bfox\b).*\bfox\b"),
+    )
+]  # fmt: skip
+WATCHED = LOOP | {
+    "rewards": CHEATED, "steps": 40, "checkpoint_every": 4, "eval_every": 2, "gold": "one",
+    "validation_fraction": 0.5, "learning_rate": 5e-3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def many_prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("prompts") / "many.jsonl"
+    draw = random.Random(4)
+    lines = [{"prompt": " ".join(draw.choices(WORDS, k=4)), "number": n} for n in range(100)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def watched(store: Store, recipe: str, many_prompts: str) -> dict[str, Any]:
+    return grpo(recipe, name="watched", store=store, data=many_prompts, **WATCHED)
+
+
+def test_a_run_ends_where_what_is_meant_falls_and_leaves_its_best_weights(
+    store: Store, watched: dict[str, Any]
+) -> None:
+    seen = lines_of(store, "watched", "val_loss")
+    gold = {line["step"]: line["val_reward_one"] for line in seen}
+    best = watched["metrics"]["best_step"]
+    assert gold[best] == max(gold.values())
+    assert best < watched["steps"] < WATCHED["steps"]
+    # The stand-in rose until the end.
+    last, then = seen[-1], next(line for line in seen if line["step"] == best)
+    assert last["val_reward"] > then["val_reward"]
+    assert last["val_reward_one"] < then["val_reward_one"] - 0.1
+    # The model is that of the best evaluation: its answers to the same prompts earn the same.
+    assert watched["metrics"]["val_reward_one"] == pytest.approx(gold[best], abs=1e-9)
+    ours, stored = (
+        load_model(store.path(store.get("watched"))),
+        load_model(store.run("watched").checkpoints / f"step-{best:08d}" / "model"),
+    )
+    for name, held in ours.module.state_dict().items():
+        assert torch.equal(held, stored.module.state_dict()[name])
+
+
+@pytest.mark.parametrize("where", ["evaluated", "a step later", "the end"])
+def test_a_watched_run_that_is_killed_ends_as_one_that_is_not(
+    store: Store, recipe: str, many_prompts: str, watched: dict[str, Any], where: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Between an evaluation and its line, a step behind it, and between the stop and the model."""
+    evaluated, evaluate, rolled = (
+        PolicyStage.evaluated, PolicyStage.evaluate, PolicyStage._rolled,
+    )  # fmt: skip
+    best = watched["metrics"]["best_step"]
+
+    def killed_evaluated(self: PolicyStage, step: int) -> None:
+        evaluated(self, step)
+        if where == "evaluated" and step == best + 2:
+            raise KeyboardInterrupt
+
+    def killed_evaluate(self: PolicyStage, module: Any, whole: bool) -> dict[str, float]:
+        if where == "the end" and whole:
+            raise KeyboardInterrupt
+        return evaluate(self, module, whole)
+
+    def killed_rolled(self: PolicyStage, number: int) -> Any:
+        if where == "a step later" and number == best + 1:
+            raise KeyboardInterrupt
+        return rolled(self, number)
+
+    name = "killed-" + where.replace(" ", "-")
+    with monkeypatch.context() as patched:
+        patched.setattr(PolicyStage, "evaluated", killed_evaluated)
+        patched.setattr(PolicyStage, "evaluate", killed_evaluate)
+        patched.setattr(PolicyStage, "_rolled", killed_rolled)
+        with pytest.raises(KeyboardInterrupt):
+            grpo(recipe, name=name, store=store, data=many_prompts, **WATCHED)
+    done = grpo(recipe, name=name, store=store, data=many_prompts, **WATCHED)
+    assert done["weights_sha256"] == watched["weights_sha256"]
+    assert done["steps"] == watched["steps"]
+    assert done["metrics"]["best_step"] == best
+    told = [
+        [(line["step"], line["val_reward_one"]) for line in lines_of(store, one, "val_loss")]
+        for one in ("watched", name)
+    ]
+    assert told[0] == told[1]
 
 
 def test_the_adapter_is_the_policy_and_the_base_the_reference(
@@ -387,6 +484,9 @@ def test_settings_that_cannot_be(recipe: str, store: Store, prompts: str) -> Non
         ({"max_tokens": 64}, "must hold a prompt"),
         ({"rewards": [{"name": "x"}]}, "exactly one of rule, model and judge"),
         ({"method": "lora", "lora_dropout": 0.1}, "without lora_dropout"),
+        ({"gold": "right"}, "gold must be one of the rewards: fox"),
+        ({"gold": "fox", "minibatches": 2, "eval_every": 3}, "eval_every must be a multiple"),
+        ({"gold": "fox", "guard": True}, "gold goes without the guard"),
     ):
         with pytest.raises(BadSettings, match=message):
             grpo(recipe, name="x", store=store, **given | changed)

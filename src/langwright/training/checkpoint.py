@@ -203,12 +203,13 @@ def return_to(run: Run, step: int) -> int:
     return _step(earlier[-1])
 
 
-def load_checkpoint(run: Run) -> Checkpoint | None:
-    """The latest checkpoint, its sums checked; None where there is none yet."""
+def load_checkpoint(run: Run, step: int | None = None) -> Checkpoint | None:
+    """The latest checkpoint, or that of `step`, its sums checked; None where there is none yet."""
     pointer = run.checkpoints / "latest"
     if not pointer.exists():
         return None
-    path = run.checkpoints / pointer.read_text().strip()
+    name = pointer.read_text().strip() if step is None else _name(step)
+    path = run.checkpoints / name
     try:
         stored = json.loads((path / "checkpoint.json").read_text())
         for name, expected in stored["sha256"].items():

@@ -86,6 +86,14 @@ class Learner(Generic[M]):
         """The float32 weights by name, for use elsewhere; on several ranks each has to ask."""
         return {name: whole(held.detach()) for name, held in self.masters.weights.items()}
 
+    @torch.no_grad()
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Go back to these weights, of one process; the optimizer stays as it is."""
+        assert self.ranks.mesh is None, "each of several processes holds a part"
+        for name, held in self.masters.weights.items():
+            held.copy_(weights[name])
+        self.masters.publish()
+
     def gradients(
         self, loss: Callable[[M, B], Tensor], batches: Sequence[B], units: int, seed: int = 0
     ) -> Tensor:

@@ -86,7 +86,7 @@ class _Training(Generic[M, B]):
                 for name, weight in trained.learnt.items():
                     weight.copy_(stored[name])
         self.learner = Learner(self.module, settings, ranks, learnt=trained.learnt)
-        if found is not None:
+        if found is not None and self.state.step:  # before the first step it remembers nothing
             found.restore(self.learner.optimizers.blank(), ranks)
         self.usage = Usage(self.module, settings.context_length, self.learner.device, ranks.size)
         self.guard = Guard(settings, self.state, self.learner)
@@ -95,6 +95,7 @@ class _Training(Generic[M, B]):
         self.saver = Saver(run, settings, ranks)
         self.batches = Ahead(stage.micro_batches, foreknown=stage.foreknown)
         self.resumed_from = self.state.step
+        self.saved = self.state.step if found is not None else None
         self.metrics: dict[str, float] = {}
         self.empty = 0
         self.module.eval()
@@ -111,7 +112,7 @@ class _Training(Generic[M, B]):
             progress(self.stage.name, settings.steps, start=state.step) as bar,
         ):
             self._evaluate_if_due()
-            while state.step < self.until:
+            while state.step < self.until and not self._stops:
                 with heartbeat.step(state.step + 1):
                     moved = self._step(bar)
                 if self.ranks.agree(self.saver.failed):
@@ -119,8 +120,7 @@ class _Training(Generic[M, B]):
                 if not moved:
                     continue
                 edge = state.step % self.stage.edge == 0
-                early = edge and self.stage.stopped is not None
-                last = state.step == self.until or early
+                last = state.step == self.until or self._stops
                 asked = self.ranks.agree(interrupt.asked)
                 due = state.step % settings.checkpoint_every == 0 or asked
                 if last or (edge and due):
@@ -130,9 +130,9 @@ class _Training(Generic[M, B]):
                     self.ranks.wait()
                     raise KeyboardInterrupt
                 self._evaluate_if_due()
-                if early:
-                    say(f"{self.stage.name} ends at step {state.step}: {self.stage.stopped}.")
-                    break
+            if self._stops:
+                say(f"{self.stage.name} ends at step {state.step}: {self.stage.stopped}.")
+            best = self._leave_best()
         return {
             "steps": state.step,
             "tokens": state.tokens,
@@ -141,8 +141,27 @@ class _Training(Generic[M, B]):
                 "train_loss": state.loss,
                 **self.metrics,
                 "tokens_per_second": state.tokens / state.seconds,
+                **best,
             },
         }
+
+    @property
+    def _stops(self) -> bool:
+        """Whether the stage ends the run here."""
+        return self.stage.stopped is not None and self.state.step % self.stage.edge == 0
+
+    def _leave_best(self) -> dict[str, int]:
+        """Take the weights back that the stage found best, and tell their step."""
+        best = self.stage.best
+        if best is None or self.until < self.settings.steps:
+            return {}
+        if best != self.state.step:
+            self.saver.wait()
+            found = load_checkpoint(self.run, best)
+            assert found is not None
+            self.learner.put(self.trained.read(found.model))
+            say(f"{self.stage.name}: the model is that of step {best}, the best one evaluated.")
+        return {"best_step": best}
 
     def _step(self, bar: Bar) -> bool:
         """Make a step, or refuse to; whether it was made."""
@@ -240,6 +259,9 @@ class _Training(Generic[M, B]):
         self.module.eval()
         self.metrics = self.stage.evaluate(self.module, whole=False)
         self.module.train()
+        self.stage.evaluated(step)
+        if self.stage.best == step and self.saved != step:
+            self._save()
         minutes = {"tokens": self.state.tokens, "seconds": round(self.state.seconds, 3)}
         self._record({"step": step, **minutes, **self.metrics})
 
@@ -250,8 +272,11 @@ class _Training(Generic[M, B]):
     def _save(self) -> None:
         weights = {name: held.cpu().clone() for name, held in self.learner.weights().items()}
         tensors = self.learner.optimizers.tensors()
-        values, needed = self.state.values(), self.state.guard.snapshots
+        values, needed = self.state.values(), [*self.state.guard.snapshots]
+        if self.stage.best is not None:
+            needed.append(self.stage.best)
         self.saver.save(values, self.trained.over(weights), tensors, needed)
+        self.saved = self.state.step
 
     def float32(self) -> Trained[M]:
         """The model over the float32 weights themselves."""

@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 
 from langwright.backend import Request, Sampling
+from langwright.errors import Damaged
 from langwright.inference import Engine, EngineSettings
 from langwright.model import Adapters, is_quantised
 from langwright.training.answers import AnswerBatch, AnswerRow, gather_answers
 from langwright.training.trained import NAME, Model, TrainedAdapter
 
 Messages = Sequence[Mapping[str, Any]]
+APART = 0.02
+"""How far log-probabilities of engine and trainer may lie from each other in float32, on average
+over a rollout, in nats: beyond it they do not compute the same model."""
 
 
 @dataclass(frozen=True)
@@ -127,3 +131,21 @@ def logprobs_of(
             for number, values in zip(chosen, values_N.cpu().split(batch.sizes), strict=True):
                 found[number] = values
     return found
+
+
+def apart(answers: Sequence[Drawn], own: Sequence[Tensor], exact: bool) -> float:
+    """The greatest distance between the log-probabilities that the engine drew by and those of the
+    trainer's `own` pass over the same tokens. Raises `Damaged` where they are `exact` (float32) and
+    on average further apart than rounding can be."""
+    both = [
+        np.abs(answer.logprobs - values.double().numpy())
+        for answer, values in zip(answers, own, strict=True)
+    ]
+    every = np.concatenate(both)
+    if exact and every.mean() > APART:
+        raise Damaged(
+            "Engine and trainer do not agree on the log-probabilities of answers: "
+            f"{every.mean():.3g} nats apart on average.",
+            remedy="Report this: the two must compute the same model.",
+        )
+    return float(every.max())

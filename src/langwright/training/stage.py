@@ -55,8 +55,17 @@ class Stage(Protocol[M_contra, B]):
         """Why it had better end at the next edge, before all steps are made."""
         ...
 
+    @property
+    def best(self) -> int | None:
+        """The step, one that was evaluated, whose weights the run shall leave; None: the last."""
+        ...
+
     def begin(self, module: M_contra, run: Run, fresh: bool) -> None:
         """Is told of the module that will be trained; when `fresh`, before its first step."""
+        ...
+
+    def evaluated(self, step: int) -> None:
+        """Is told of which step the evaluation was that it has just made for the loop."""
         ...
 
     def figures(self) -> dict[str, float]:
@@ -71,8 +80,12 @@ class PlainStage:
     edge = 1
     foreknown = True
     stopped: str | None = None
+    best: int | None = None
 
     def begin(self, module: Any, run: Run, fresh: bool) -> None:
+        pass
+
+    def evaluated(self, step: int) -> None:
         pass
 
     def figures(self) -> dict[str, float]:

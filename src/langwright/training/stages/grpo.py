@@ -23,11 +23,12 @@ from langwright.training.objectives import (
     rloo_advantages,
     token_weights,
 )
+from langwright.training.policy_settings import PolicySettings
 from langwright.training.prompt_data import open_prompts, prompt_rows
 from langwright.training.ranks import join
 from langwright.training.recipe import read_recipe
 from langwright.training.run_stage import Result, run_stage
-from langwright.training.stages.policy import PolicySettings, PolicyStage, Rollout
+from langwright.training.stages.policy import PolicyStage, Rollout
 from langwright.training.start import open_start
 from langwright.training.trained import Model
 from langwright.training.tuning import begin, require_alone

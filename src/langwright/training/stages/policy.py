@@ -16,85 +16,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from langwright.errors import BadInput, Damaged
+from langwright.errors import BadInput
 from langwright.evaluation.rewards import Asked, Combined
 from langwright.progress import progress
 from langwright.store import Run
 from langwright.training.answers import AnswerBatch, gather_answers
 from langwright.training.epochs import Epochs, held_out
-from langwright.training.learned_reward import RewardPart
+from langwright.training.gold import Gold
 from langwright.training.objectives import policy_figures
+from langwright.training.policy_settings import PolicySettings
 from langwright.training.prompt_data import PromptRow
-from langwright.training.rollout import Drawn, draw, logprobs_of
+from langwright.training.rollout import Drawn, apart, draw, logprobs_of
 from langwright.training.trained import Model
-from langwright.training.tuning import TuningSettings
+from langwright.training.transcripts import FILE as TRANSCRIPTS
+from langwright.training.transcripts import keep_transcripts
 
-TRANSCRIPTS = "rollouts.jsonl"
 EVALUATED_PROMPTS = 64
-APART = 0.02
-"""How far log-probabilities of engine and trainer may lie from each other in float32, on average
-over a rollout, in nats: beyond it they do not compute the same model."""
-
-
-class PolicySettings(TuningSettings):
-    """The recipe of a run that learns from rewards. `data` holds prompts: an artifact of kind
-    `prompts` or a .jsonl file, a row {"messages": […]} or {"prompt": "…"} with whatever fields the
-    rewards want to know.
-
-    A rollout draws `group_size` answers, of up to `max_tokens` at `temperature`, to each of
-    `prompts_per_rollout` prompts. It is learnt from `epochs` times, in `minibatches` steps each.
-    An answer that does not end by itself loses `unended_penalty`. The run ends early once its
-    answers are `max_kl` nats from the reference on average: a reward that goes on rising there is
-    mostly one that is being cheated (Gao et al. 2022). The `guard` is off: the loss of a policy has
-    no level that it could rise from.
-    """
-
-    data: str
-    rewards: tuple[RewardPart, ...] = Field(min_length=1)
-    group_size: int = Field(8, ge=1, le=1024)
-    prompts_per_rollout: int = Field(8, ge=1)
-    minibatches: int = Field(1, ge=1)
-    epochs: int = Field(1, ge=1)
-    max_tokens: int = Field(ge=1)
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
-    unended_penalty: float = Field(0.0, ge=0, allow_inf_nan=False)
-    clip_low: float = Field(0.2, gt=0, lt=1)
-    clip_high: float = Field(0.2, gt=0)
-    max_kl: float | None = Field(None, gt=0)
-    guard: bool = False
-    validation_fraction: float = Field(0.05, gt=0, lt=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _sized(cls, values: Any) -> Any:
-        """A step learns from answers, whose tokens nobody knows before."""
-        if isinstance(values, dict) and "tokens_per_step" not in values:
-            context = values.get("context_length")
-            if isinstance(context, int):
-                return values | {"tokens_per_step": context}
-        return values
-
-    @model_validator(mode="after")
-    def _whole(self) -> PolicySettings:
-        if self.lora_dropout:
-            # The first pass must find the log-probabilities that the answers were drawn by.
-            raise ValueError("learning from rewards goes without lora_dropout")
-        if self.max_tokens >= self.context_length:
-            raise ValueError("context_length must hold a prompt and max_tokens of its answer")
-        if self.checkpoint_every % self.updates:
-            raise ValueError(
-                f"checkpoint_every must be a multiple of epochs * minibatches ({self.updates}): a "
-                "run goes on from the edge of a rollout"
-            )
-        return self
-
-    @property
-    def updates(self) -> int:
-        """Steps that learn from one rollout."""
-        return self.epochs * self.minibatches
 
 
 @dataclass
@@ -140,6 +79,18 @@ class PolicyStage:
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: dict[str, float] = defaultdict(float)
         self.stopped: str | None = None
+        self._gold: Gold | None = None
+        if settings.gold is not None:
+            self._gold = Gold(settings.gold, settings.seed, len(self._validation_sample))
+        self._seen: tuple[float, list[float]] = 0.0, []
+
+    @property
+    def best(self) -> int | None:
+        return self._gold.best if self._gold is not None else None
+
+    @property
+    def _validation_sample(self) -> list[PromptRow]:
+        return self._validation[:EVALUATED_PROMPTS]
 
     @property
     def edge(self) -> int:
@@ -154,6 +105,13 @@ class PolicyStage:
         path = run.folder / TRANSCRIPTS
         if fresh:
             path.unlink(missing_ok=True)
+        lines = run.read_metrics()
+        for line in lines:
+            if "kl" in line:
+                self._mind(line["kl"])
+        if self._gold is not None:
+            self._gold.begin(run.folder, {line["step"] for line in lines if "val_loss" in line})
+            self.stopped = self._gold.stopped or self.stopped
 
     def micro_batches(self, step: int) -> Sequence[AnswerBatch]:
         settings = self._settings
@@ -219,7 +177,6 @@ class PolicyStage:
         ended = torch.tensor([answer.ended for answer in answers])
         rewards = totals - settings.unended_penalty * (~ended).float()
         kls = torch.stack([(a - b).sum() for a, b in zip(old, reference, strict=True)])
-        apart = self._apart(answers, old)
         sizes = [answer.row.size for answer in answers]
         self._fresh = {
             "reward": float(rewards.mean()),
@@ -228,34 +185,18 @@ class PolicyStage:
             "kl": float(kls.mean()),
             "answer_tokens": sum(sizes) / count,
             "ended": float(ended.float().mean()),
-            "engine_apart": apart,
+            "engine_apart": apart(answers, old, exact=trained.module.dtype == torch.float32),
         }
         self._keep(number, asked, answers, rewarded.parts, rewards, kls)
-        limit = settings.max_kl
-        if limit is not None and float(kls.mean()) > limit:
-            self.stopped = (
-                f"the answers are {float(kls.mean()):.2f} nats from the reference, beyond max_kl "
-                f"({limit:g})"
-            )
+        self._mind(float(kls.mean()))
         return Rollout(number, answers, old, reference, rewards)
 
-    def _apart(self, answers: Sequence[Drawn], old: Sequence[Tensor]) -> float:
-        """The greatest distance between the log-probabilities that the engine drew by and those of
-        the trainer's pass over the same tokens. Raises `Damaged` where, in float32, they are on
-        average further apart than rounding can be."""
-        both = [
-            np.abs(answer.logprobs - values.double().numpy())
-            for answer, values in zip(answers, old, strict=True)
-        ]
-        every = np.concatenate(both)
-        exact = self._trained.module.dtype == torch.float32
-        if exact and every.mean() > APART:
-            raise Damaged(
-                "Engine and trainer do not agree on the log-probabilities of answers: "
-                f"{every.mean():.3g} nats apart on average.",
-                remedy="Report this: the two must compute the same model.",
+    def _mind(self, kl: float) -> None:
+        limit = self._settings.max_kl
+        if limit is not None and kl > limit:
+            self.stopped = (
+                f"the answers are {kl:.2f} nats from the reference, beyond max_kl ({limit:g})"
             )
-        return float(every.max())
 
     def _keep(
         self,
@@ -266,15 +207,9 @@ class PolicyStage:
         rewards: Tensor,
         kls: Tensor,
     ) -> None:
-        """Add the answers to the transcripts, for people; those of a rollout that is drawn again
-        after a kill take the place of the lines before."""
         assert self._run is not None
-        path = self._run.folder / TRANSCRIPTS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        lines = [line for line in lines if json.loads(line)["rollout"] < number]
-        for place, answer in enumerate(answers):
-            told = {
-                "rollout": number,
+        told = [
+            {
                 "messages": list(asked[place // self._settings.group_size].messages),
                 "answer": answer.text,
                 "ended": answer.ended,
@@ -282,8 +217,9 @@ class PolicyStage:
                 "rewards": {name: values[place] for name, values in parts.items()},
                 "kl": float(kls[place]),
             }
-            lines.append(json.dumps(told, ensure_ascii=False))
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            for place, answer in enumerate(answers)
+        ]
+        keep_transcripts(self._run.folder, number, told)
 
     def _watch(
         self, batch: AnswerBatch, policy_BA: Tensor, old_BA: Tensor, advantages_BA: Tensor
@@ -314,7 +250,7 @@ class PolicyStage:
     def evaluate(self, module: Any, whole: bool) -> dict[str, float]:
         """The mean reward of an answer to each held-out prompt, drawn as in training; `val_loss` is
         its opposite."""
-        prompts = self._validation if whole else self._validation[:EVALUATED_PROMPTS]
+        prompts = self._validation if whole else self._validation_sample
         settings = self._settings
         self._trained.module.eval()
         drawn = draw(
@@ -333,7 +269,14 @@ class PolicyStage:
         count = len(prompts)
         mean = sum(rewarded.totals) / count
         parts = {f"val_reward_{name}": sum(each) / count for name, each in rewarded.parts.items()}
+        if settings.gold is not None:
+            self._seen = mean, rewarded.parts[settings.gold]
         return {"val_loss": -mean, "val_reward": mean, **parts}
+
+    def evaluated(self, step: int) -> None:
+        if self._gold is not None:
+            self._gold.add(step, *self._seen)
+            self.stopped = self._gold.stopped or self.stopped
 
 
 def _seed(seed: int, number: int) -> int:
