@@ -39,14 +39,15 @@ def conversations(task: str) -> list[list[dict[str, str]]]:
         file = folder / "llamafactory_demo" / "alpaca_en_demo.json"
         rows = json.loads(file.read_text(encoding="utf-8"))
         pairs = [
-            ("\n\n".join(part for part in (row["instruction"], row["input"]) if part), row["output"])
+            (
+                "\n\n".join(part for part in (row["instruction"], row["input"]) if part),
+                row["output"],
+            )
             for row in rows
         ]
     else:
         names = (folder / "names" / "names.txt").read_text(encoding="utf-8").split()
-        pairs = [
-            (f"Spell the name {name.capitalize()}.", "-".join(name.upper())) for name in names
-        ]
+        pairs = [(f"Spell the name {name.capitalize()}.", "-".join(name.upper())) for name in names]
     return [
         [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
         for asked, answer in pairs

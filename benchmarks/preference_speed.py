@@ -38,12 +38,15 @@ NAMES = ("langwright dpo", "trl dpo", "langwright grpo", "trl grpo")
 RANK, ALPHA, RATE = 16, 32, 1e-4
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PAIRS, GROUP, NEW, WORDS = 4, 8, 64, 60
-POOL = """time year people way day man thing woman life child world school state family student
-group country problem hand part place case week company system program question work government
-number night point home water room mother area money story fact month lot right study book eye job
-word business issue side kind head house service friend father power hour game line end member law
-car city community name president team minute idea body information back parent face level office
-door health person art war history party result change morning reason research""".split()
+POOL = (
+    "time year people way day man thing woman life child world school state family student group "
+    "country problem hand part place case week company system program question work government "
+    "number night point home water room mother area money story fact month lot right study book "
+    "eye job word business issue side kind head house service friend father power hour game line "
+    "end member law car city community name president team minute idea body information back "
+    "parent face level office door health person art war history party result change morning "
+    "reason research"
+).split(" ")
 
 
 def texts(count: int, seed: int = 0) -> list[list[str]]:
@@ -125,8 +128,7 @@ def ours(folder: str, what: str, steps: int, parts: Parts) -> dict[str, Any]:
         settings = GRPOSettings.build(common | sizes | {"rewards": [length]})
         trained = TrainedAdapter.fresh(bundle, settings.lora(), "base", 0)
         prompts = [
-            PromptRow([{"role": "user", "content": prompt}], {})
-            for prompt, *_ in texts(steps + 6)
+            PromptRow([{"role": "user", "content": prompt}], {}) for prompt, *_ in texts(steps + 6)
         ]
         rewards = Combined({"length": (1.0, Length(kind="length", most=40))})
         stage = GRPO(settings, trained, None, prompts, rewards)

@@ -10,7 +10,8 @@ fold is held out, by how much it takes the better answer for better:
 
 - `ours`: the verb `reward` on the other folds; the model's scores of the two answers, in logits.
 - `tfidf`: a Bradley-Terry model on words and pairs of words of the answers (TF-IDF, sublinear):
-  logistic regression without an intercept on the differences, each pair both ways; C by inner folds.
+  logistic regression without an intercept on the differences, each pair both ways; C by inner
+  folds.
 - `shorter`: the number of characters that the better answer is shorter.
 
 A tie is half right. What `ours` says of a fold is kept in `--out`, which a later call goes on from;
@@ -186,9 +187,7 @@ def main() -> None:
     folds = [fold_of(one, FOLDS) for one in rows]
     prompts = {json.dumps([dict(message) for message in one.messages]) for one in rows}
     print(f"{len(rows)} pairs, {len(prompts)} prompts; folds of {np.bincount(folds).tolist()}")
-    key = json.dumps(
-        [given.model, given.context, given.steps, sorted(given.settings), len(rows)]
-    )
+    key = json.dumps([given.model, given.context, given.steps, sorted(given.settings), len(rows)])
     known: dict[str, Contender] = {
         "ours": kept(reward_model(given), given.out, key),
         "tfidf": tfidf,
@@ -223,7 +222,9 @@ def tell(said: dict[str, list[float]], folds: list[int]) -> None:
         ]
         shown = " | ".join(f"{part:.1%}" for part in parts)
         sure = "" if name == "shorter" else f"{_calibration(ahead):.3f}"
-        print(f"| {name} | {whole.value:.1%} [{whole.low:.1%}, {whole.high:.1%}] | {shown} | {sure} |")
+        print(
+            f"| {name} | {whole.value:.1%} [{whole.low:.1%}, {whole.high:.1%}] | {shown} | {sure} |"
+        )
     names = list(said)
     for place, first in enumerate(names):
         for second in names[place + 1 :]:
