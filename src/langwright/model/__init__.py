@@ -4,6 +4,7 @@ from pathlib import Path
 
 from langwright.backend import Dtype
 from langwright.model.architecture import Architecture
+from langwright.model.attention import Branches
 from langwright.model.bundle import (
     ModelBundle,
     decoder_from,
@@ -60,6 +61,7 @@ __all__ = [
     "Adapter",
     "Adapters",
     "Architecture",
+    "Branches",
     "Decoder",
     "KVCache",
     "LoRASettings",

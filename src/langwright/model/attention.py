@@ -40,10 +40,13 @@ def attend(q_BHTD: Tensor, k_BHCD: Tensor, v_BHCD: Tensor, mask_TC: Tensor) -> T
     return attention_weights(q_BHTD, k_BHCD, mask_TC) @ v_BHCD
 
 
-def window_mask(length: int, window: int, device: torch.device) -> Tensor:
-    """Which of `length` positions each sees: itself and the `window` - 1 before it. [T, T]."""
-    ones = torch.ones(length, length, dtype=torch.bool, device=device)
-    return ones.tril() & ones.triu(1 - window)
+def window_mask(length: int, window: int, device: torch.device, rows: int | None = None) -> Tensor:
+    """Which of `length` positions each sees: itself and the `window` - 1 before it. [T, T], or the
+    last `rows` of these rows."""
+    rows = length if rows is None else rows
+    ones = torch.ones(rows, length, dtype=torch.bool, device=device)
+    before = length - rows
+    return ones.tril(before) & ones.triu(before + 1 - window)
 
 
 def attend_causally(
@@ -77,6 +80,30 @@ class Documents:
         """Where each begins in all rows end to end, and where the last one ends: [N + 1], int32 on
         the CPU."""
         return torch.from_numpy(np.cumsum((0, *self.lengths), dtype=np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class Branches:
+    """Sequences that begin alike, end to end in one row [1, T], where what they share stands once.
+
+    `groups`: how long a beginning is, and how long each of what goes on from it; its branches
+    follow a beginning in the row, and see it and themselves alone.
+    """
+
+    groups: tuple[tuple[int, tuple[int, ...]], ...]
+
+    def positions(self) -> Tensor:
+        """Of each token in its sequence, counted from 0: [T] on the CPU."""
+        return torch.cat(
+            [
+                part
+                for before, sizes in self.groups
+                for part in (
+                    torch.arange(before),
+                    *(torch.arange(before, before + size) for size in sizes),
+                )
+            ]
+        )
 
 
 @cache
@@ -124,17 +151,19 @@ def attend_apart(
     q_BHTD: Tensor,
     k_BHTD: Tensor,
     v_BHTD: Tensor,
-    documents: Documents,
+    documents: Documents | Branches,
     scale: float | None = None,
     window: int | None = None,
 ) -> Tensor:
-    """Causal attention inside each document of packed rows, [B, H, T, D].
+    """Causal attention inside each document of packed rows, or each of `Branches`, [B, H, T, D].
 
     Each is a call of the kernel of its own (neighbours of one length share it), so that none can
     see another, and less is computed than for whole rows; a mask would make the kernel compute, and
     hide, all that lies between them. On a GPU in half precision one call of another kernel, which
     knows where each begins, does the same for all.
     """
+    if isinstance(documents, Branches):
+        return _attend_in_branches(q_BHTD, k_BHTD, v_BHTD, documents, scale, window)
     if _in_one_call(q_BHTD):
         return _attend_at_once(q_BHTD, k_BHTD, v_BHTD, documents, scale, window)
     kept = q_BHTD.dtype
@@ -151,6 +180,44 @@ def attend_apart(
         one = attend_causally(q, k, v, scale, window)
         mixed.append(one.transpose(1, 2).flatten(0, 1))
     return torch.cat(mixed).to(kept).unflatten(0, (q_BHTD.shape[0], -1)).transpose(1, 2)
+
+
+def _attend_in_branches(
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    branches: Branches,
+    scale: float | None,
+    window: int | None,
+) -> Tensor:
+    """Neighbouring branches of one length share a call; a mask of so few rows costs little."""
+    kept = q_BHTD.dtype
+    if q_BHTD.device.type == "cpu":
+        q_BHTD, k_BHTD, v_BHTD = q_BHTD.float(), k_BHTD.float(), v_BHTD.float()
+    runs = [
+        (before, [(size, len(list(same))) for size, same in groupby(sizes)])
+        for before, sizes in branches.groups
+    ]
+    cuts = [cut for before, same in runs for cut in (before, *(size * n for size, n in same))]
+    # One split for all: its gradient is one tensor, where each slice would fill one of its own.
+    q_parts, k_parts, v_parts = (iter(x.split(cuts, dim=2)) for x in (q_BHTD, k_BHTD, v_BHTD))
+    mixed = []
+    for before, same in runs:
+        q, k_before, v_before = next(q_parts), next(k_parts), next(v_parts)
+        if before:
+            mixed.append(attend_causally(q, k_before, v_before, scale, window))
+        for size, count in same:
+            # [count, H, size, D]: each branch a row of its own.
+            q, k, v = (
+                next(parts)[0].unflatten(1, (count, size)).transpose(0, 1)
+                for parts in (q_parts, k_parts, v_parts)
+            )
+            k = torch.cat((k_before.expand(count, -1, -1, -1), k), dim=2)
+            v = torch.cat((v_before.expand(count, -1, -1, -1), v), dim=2)
+            mask = window_mask(before + size, window or before + size, q.device, size)
+            one = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+            mixed.append(one.transpose(0, 1).flatten(1, 2)[None])
+    return torch.cat(mixed, dim=2).to(kept)
 
 
 _apart = attend_apart
@@ -188,7 +255,7 @@ class Attention(nn.Module):
         x_BTE: Tensor,
         turn: tuple[Tensor, Tensor],
         cache: KeysInSight | None,
-        documents: Documents | None = None,
+        documents: Documents | Branches | None = None,
     ) -> Tensor:
         q_BTHD = self.q_proj(x_BTE).unflatten(-1, (-1, self.head_dim))
         k_BTKD = self.k_proj(x_BTE).unflatten(-1, (-1, self.head_dim))

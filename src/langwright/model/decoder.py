@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from langwright.model.architecture import Architecture
-from langwright.model.attention import Attention, Documents
+from langwright.model.attention import Attention, Branches, Documents
 from langwright.model.cache import KeysInSight
 from langwright.model.cross_entropy import cross_entropy_sum
 from langwright.model.experts import Experts
@@ -41,7 +41,7 @@ class Block(nn.Module):
         x: Tensor,
         turn: Turn,
         cache: KeysInSight | None,
-        documents: Documents | None = None,
+        documents: Documents | Branches | None = None,
     ) -> Tensor:
         mixed = self.self_attn(self.input_layernorm(x), turn, cache, documents)
         if self.sandwich:
@@ -113,17 +113,20 @@ class Decoder(nn.Module):
         ids_BT: Tensor,
         cache: KeysInSight | None = None,
         lengths: Sequence[int] | None = None,
+        branches: Branches | None = None,
     ) -> Tensor:
         """The normalised residual stream after the last block, [B, T, E].
 
         `lengths` are those of the documents that the rows hold, row after row, B * T together:
         positions begin anew in each, and none sees another. Without them a row is one document.
+        With `branches` there is one row, of sequences that share their beginnings.
         """
-        documents = None if lengths is None else Documents(tuple(lengths))
+        documents = branches if lengths is None else Documents(tuple(lengths))
         if cache is not None:
             positions = cache.positions_BT
         elif documents is not None:
-            assert sum(documents.lengths) == ids_BT.numel(), "documents fill their rows"
+            if isinstance(documents, Documents):
+                assert sum(documents.lengths) == ids_BT.numel(), "documents fill their rows"
             positions = documents.positions().view_as(ids_BT).to(ids_BT.device)
         else:
             positions = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
@@ -178,14 +181,15 @@ class Decoder(nn.Module):
         places_N: Tensor,
         temperature: float = 1.0,
         num_tokens: int | None = None,
+        branches: Branches | None = None,
     ) -> tuple[Tensor, Tensor]:
         """log p of the tokens at `places_N` of the flattened batch, [N] in nats, and the entropies
         there (see `token_logprobs`); `tokens_BT[b, t]` follows `ids_BT[b, : t + 1]`.
 
         With `num_tokens` only so many rows of the table are tokens: the others are ruled out, as
-        where tokens are drawn.
+        where tokens are drawn. `branches` as in `hidden`.
         """
-        hidden = self.hidden(ids_BT).flatten(0, 1)[places_N]
+        hidden = self.hidden(ids_BT, branches=branches).flatten(0, 1)[places_N]
         tokens, table = tokens_BT.flatten()[places_N], self.lm_head.weight[:num_tokens]
         return token_logprobs(hidden, table, tokens, self.shape.logit_softcap, temperature)
 

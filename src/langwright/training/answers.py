@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from langwright.errors import BadInput, Unsupported
+from langwright.model import Branches, Decoder
 from langwright.tokens import ChatTemplate
 
 
@@ -56,12 +57,59 @@ def encode_answer(
 
 
 @dataclass(frozen=True)
+class Shared:
+    """The same rows with each prompt once, its answers behind it, in one row [1, T] of `branches`.
+    `tokens_1T` and `places_N` as in `AnswerBatch`, whose order of rows they keep.
+
+    A branch begins with the prompt's last token, which foretells the first of its own answer.
+    """
+
+    ids_1T: Tensor
+    tokens_1T: Tensor
+    places_N: Tensor
+    branches: Branches
+
+    @classmethod
+    def of(cls, rows: Sequence[AnswerRow]) -> Shared | None:
+        """None where no two rows have a prompt in common."""
+        prompts = _by_prompt(rows)
+        if len(prompts) == len(rows):
+            return None
+        ids: list[np.ndarray] = []
+        follows: list[np.ndarray] = []
+        places: list[np.ndarray] = [np.empty(0)] * len(rows)
+        groups: list[tuple[int, tuple[int, ...]]] = []
+        here = 0
+        for numbers in prompts:
+            before = rows[numbers[0]].start - 1
+            prompt = rows[numbers[0]].ids[: before + 1]
+            ids.append(prompt[:before])
+            follows.append(prompt[1:])
+            here += before
+            for number in numbers:
+                row = rows[number]
+                ids.append(row.ids[before:-1])
+                follows.append(row.ids[row.start :])
+                places[number] = np.arange(here, here + row.size)
+                here += row.size
+            groups.append((before, tuple(rows[number].size for number in numbers)))
+        ids_T, tokens_T, places_N = (
+            torch.from_numpy(np.concatenate(parts)) for parts in (ids, follows, places)
+        )
+        return cls(ids_T[None], tokens_T[None], places_N, Branches(tuple(groups)))
+
+    def to(self, device: torch.device) -> Shared:
+        parts = ("ids_1T", "tokens_1T", "places_N")
+        return replace(self, **{name: getattr(self, name).to(device) for name in parts})
+
+
+@dataclass(frozen=True)
 class AnswerBatch:
     """Rows padded on the right. `tokens_BT[b, t]` follows `ids_BT[b, t]`; `places_N` are where the
     answers' tokens stand in the flattened batch, row after row, and `row_N` whose they are.
     `last_B`: where each row's last token stands in the row. `sizes`: tokens of each answer. `read`:
     tokens of all rows, padding left out. `numbers`: which rows these are, for who made them.
-    `units`: what a loss over them is a sum over."""
+    `units`: what a loss over them is a sum over. `shared`: the rows without repetition, if any."""
 
     ids_BT: Tensor
     tokens_BT: Tensor
@@ -72,6 +120,7 @@ class AnswerBatch:
     tokens: int
     units: int
     numbers: tuple[int, ...] = ()
+    shared: Shared | None = None
 
     @classmethod
     def of(cls, rows: Sequence[AnswerRow], units: int, numbers: Sequence[int] = ()) -> AnswerBatch:
@@ -96,11 +145,27 @@ class AnswerBatch:
             sum(len(row.ids) for row in rows),
             units,
             tuple(numbers),
+            Shared.of(rows),
         )
 
     def to(self, device: torch.device) -> AnswerBatch:
         parts = ("ids_BT", "tokens_BT", "places_N", "row_N", "last_B")
-        return replace(self, **{name: getattr(self, name).to(device) for name in parts})
+        moved = {name: getattr(self, name).to(device) for name in parts}
+        return replace(self, **moved, shared=self.shared and self.shared.to(device))
+
+    def logprobs(
+        self, module: Decoder, temperature: float = 1.0, num_tokens: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """log p of the answers' tokens and the entropies there, [N] both, as `Decoder.logprobs`; a
+        prompt that several answers share is read once."""
+        if self.shared is None:
+            return module.logprobs(
+                self.ids_BT, self.tokens_BT, self.places_N, temperature, num_tokens
+            )
+        one = self.shared
+        return module.logprobs(
+            one.ids_1T, one.tokens_1T, one.places_N, temperature, num_tokens, one.branches
+        )
 
     @property
     def mask_BA(self) -> Tensor:
@@ -140,3 +205,26 @@ def gather_answers(
             rows += groups[number]
         batches.append(([numbers[one] for one in taken], rows))
     return batches
+
+
+def gather_alike(
+    rows: Sequence[AnswerRow], micro_batch_tokens: int
+) -> list[tuple[list[int], list[AnswerRow]]]:
+    """Answers that each stand for themselves, as `gather_answers`, but those to one prompt in one
+    batch where it has room: what they share is then read once. The numbers are those of `rows`."""
+    parts: list[list[int]] = []
+    for alike in _by_prompt(rows):
+        longest = max(len(rows[number].ids) for number in alike)
+        count = max(1, micro_batch_tokens // longest)
+        parts += [alike[start : start + count] for start in range(0, len(alike), count)]
+    groups = [[rows[number] for number in part] for part in parts]
+    gathered = gather_answers(groups, list(range(len(parts))), micro_batch_tokens)
+    return [([one for part in chosen for one in parts[part]], taken) for chosen, taken in gathered]
+
+
+def _by_prompt(rows: Sequence[AnswerRow]) -> list[list[int]]:
+    """The numbers of the rows of each prompt."""
+    found: dict[bytes, list[int]] = {}
+    for number, row in enumerate(rows):
+        found.setdefault(row.ids[: row.start].tobytes(), []).append(number)
+    return list(found.values())

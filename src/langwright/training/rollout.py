@@ -15,7 +15,7 @@ from langwright.backend import Request, Sampling
 from langwright.errors import Damaged
 from langwright.inference import Engine, EngineSettings
 from langwright.model import Adapters, is_quantised
-from langwright.training.answers import AnswerBatch, AnswerRow, gather_answers
+from langwright.training.answers import AnswerBatch, AnswerRow, gather_alike
 from langwright.training.trained import NAME, Model, TrainedAdapter
 
 Messages = Sequence[Mapping[str, Any]]
@@ -122,12 +122,9 @@ def logprobs_of(
     found: list[Tensor] = [torch.empty(0)] * len(rows)
     words = trained.bundle.tokenizer.vocab_size
     with trained.adapters.use(None) if bare else nullcontext():  # type: ignore[union-attr]
-        numbers = list(range(len(rows)))
-        for chosen, part in gather_answers([[row] for row in rows], numbers, micro_batch_tokens):
+        for chosen, part in gather_alike(rows, micro_batch_tokens):
             batch = AnswerBatch.of(part, len(chosen), chosen).to(module.device)
-            values_N, _ = module.logprobs(
-                batch.ids_BT, batch.tokens_BT, batch.places_N, temperature, words
-            )
+            values_N, _ = batch.logprobs(module, temperature, words)
             for number, values in zip(chosen, values_N.cpu().split(batch.sizes), strict=True):
                 found[number] = values
     return found

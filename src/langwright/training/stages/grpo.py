@@ -141,9 +141,7 @@ class GRPO(PolicyStage):
         settings, rollout = self._settings, self._rollout
         assert rollout is not None
         numbers, device = list(batch.numbers), batch.ids_BT.device
-        policy_N, entropy_N = module.logprobs(
-            batch.ids_BT, batch.tokens_BT, batch.places_N, settings.temperature, self._words
-        )
+        policy_N, entropy_N = batch.logprobs(module, settings.temperature, self._words)
         policy_BA = batch.spread(policy_N)
         old_BA = batch.spread(torch.cat([rollout.old[one] for one in numbers]).to(device))
         advantages_B1 = self._advantages[numbers].to(device)[:, None]
