@@ -9,6 +9,8 @@ is the hash of its prompt: equal prompts are on one side. Each contender says of
 fold is held out, by how much it takes the better answer for better:
 
 - `ours`: the verb `reward` on the other folds; the model's scores of the two answers, in logits.
+- `head`: the same with `head_only`: the model as it is reads each answer once, for all folds, and
+  only the head is learnt.
 - `tfidf`: a Bradley-Terry model on words and pairs of words of the answers (TF-IDF, sublinear):
   logistic regression without an intercept on the differences, each pair both ways; C by inner
   folds.
@@ -27,6 +29,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -98,9 +101,21 @@ def _bradley_terry(train: Rows, test: Rows, strength: float) -> list[float]:
     return said
 
 
-def reward_model(given: argparse.Namespace) -> Contender:
+def _scored(held: Any, asked: Sequence[Any]) -> list[float]:
+    """Scores come in deviations of answers; sigmoid wants logits."""
+    from langwright.training.learned_reward import Learned
+
+    return [score * held.scale.deviation for score in Learned(held).each(asked)]
+
+
+def reward_model(
+    given: argparse.Namespace,
+    others: dict[str, Any] | None = None,
+    scored: Callable[[Any, Any], list[float]] = _scored,
+) -> Contender:
     """`ours` with the settings of the command line."""
     settings = {"model": given.model, "context_length": given.context, "steps": given.steps}
+    settings |= others or {}
     keys = dict(one.split("=", 1) for one in given.settings)
 
     def ours(train_rows: Rows, test_rows: Rows, fold: int) -> list[float]:
@@ -108,7 +123,6 @@ def reward_model(given: argparse.Namespace) -> Contender:
         from langwright.evaluation.rewards import Asked
         from langwright.model.reward import load_reward
         from langwright.store import Store
-        from langwright.training.learned_reward import Learned
 
         store, name = Store(), f"reward-fold-{fold + 1}"
         with tempfile.TemporaryDirectory() as folder:
@@ -127,11 +141,55 @@ def reward_model(given: argparse.Namespace) -> Contender:
             for pair in one.pairs()
             for answer in pair
         ]
-        # Scores come in deviations of answers; sigmoid wants logits.
-        scores = [score * held.scale.deviation for score in Learned(held).each(asked)]
+        scores = scored(held, asked)
         store.remove(name)
         return [a - b for a, b in zip(scores[::2], scores[1::2], strict=True)]
 
+    return ours
+
+
+def reward_head(given: argparse.Namespace, rows: Rows) -> Contender:
+    """`head`: the verb's own stage over features that are read once for all folds."""
+    import torch
+
+    from langwright.evaluation.rewards import Asked
+    from langwright.model import load_model
+    from langwright.model.reward import RewardBundle
+    from langwright.store import Store
+    from langwright.training.answers import AnswerBatch, encode_answer, gather_answers
+    from langwright.training.stages.reward import Reward
+
+    found: dict[bytes, torch.Tensor] = {}
+    store = Store()
+    bundle = load_model(store.path(store.get(given.model)))
+    model = RewardBundle.on(bundle, 0, head_only=True).module.eval()
+
+    def keys(asked: Sequence[Asked]) -> list[bytes]:
+        ids = (encode_answer(bundle.template, one.messages, one.answer).ids for one in asked)
+        return [one.astype(np.int64).tobytes() for one in ids]
+
+    asked = [Asked(one.messages, text, {}) for one in rows for text in one.answers]
+    encoded = [encode_answer(bundle.template, one.messages, one.answer) for one in asked]
+    begun, done = time.perf_counter(), 0
+    with torch.no_grad():
+        numbers = list(range(len(encoded)))
+        for chosen, part in gather_answers([[row] for row in encoded], numbers, 4096):
+            batch = AnswerBatch.of(part, len(chosen), chosen)
+            for row, feature in zip(part, model.features(batch.ids_BT, batch.last_B), strict=True):
+                found[row.ids.astype(np.int64).tobytes()] = feature
+            done += len(chosen)
+            print(f"features: {done} in {time.perf_counter() - begun:.0f} s", flush=True)
+
+    def read(stage: Reward, module: object) -> None:
+        stage._features = [
+            torch.stack([found[row.ids.astype(np.int64).tobytes()] for row in one.rows])
+            for one in stage._all
+        ]
+
+    Reward.read = read  # type: ignore[method-assign]
+    ours = reward_model(given, {"head_only": True}, lambda held, these: [
+        float(held.module.of_features(found[key][None])) for key in keys(these)
+    ])  # fmt: skip
     return ours
 
 
@@ -170,9 +228,23 @@ def verdicts(ahead: Sequence[float]) -> list[float]:
     return [1.0 if one > 0 else 0.5 if one == 0 else 0.0 for one in ahead]
 
 
+@cache
+def _once() -> dict[str, Contender]:
+    return {}
+
+
+def _head(given: argparse.Namespace, rows: Rows) -> Contender:
+    made = _once()
+    if "head" not in made:
+        made["head"] = reward_head(given, rows)
+    return made["head"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", default=[], choices=["ours", "tfidf", "shorter"])
+    parser.add_argument(
+        "--only", action="append", default=[], choices=["ours", "head", "tfidf", "shorter"]
+    )
     parser.add_argument("--pairs", type=int, help="so many of the pairs: a trial")
     parser.add_argument("--model", default="smollm2-135m-instruct", help="in the store")
     parser.add_argument("--context", type=int, default=512)
@@ -190,11 +262,12 @@ def main() -> None:
     key = json.dumps([given.model, given.context, given.steps, sorted(given.settings), len(rows)])
     known: dict[str, Contender] = {
         "ours": kept(reward_model(given), given.out, key),
+        "head": lambda *asked: _head(given, rows)(*asked),
         "tfidf": tfidf,
         "shorter": shorter,
     }
     said: dict[str, list[float]] = {}
-    for name in given.only or known:
+    for name in given.only or ("ours", "tfidf", "shorter"):
         ahead = [0.0] * len(rows)
         for fold in range(FOLDS):
             train = [one for one, part in zip(rows, folds, strict=True) if part != fold]
@@ -202,8 +275,8 @@ def main() -> None:
             found = known[name](train, [rows[place] for place in places], fold)
             for place, value in zip(places, found, strict=True):
                 ahead[place] = value
-            if name == "ours":
-                print(f"ours, fold {fold + 1}: {np.mean(verdicts(found)):.3f}", flush=True)
+            if name in ("ours", "head"):
+                print(f"{name}, fold {fold + 1}: {np.mean(verdicts(found)):.3f}", flush=True)
         said[name] = ahead
     tell(said, folds)
 

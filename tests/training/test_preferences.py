@@ -16,12 +16,14 @@ import torch
 
 from langwright.errors import BadInput, BadSettings
 from langwright.model import load_model
-from langwright.model.reward import RewardBundle, load_reward
+from langwright.model.reward import SCORE, RewardBundle, load_reward
 from langwright.store import Store
-from langwright.training import dpo, guard, pretrain, reward
+from langwright.training import dpo, guard, pretrain, read_recipe, reward
 from langwright.training.answers import AnswerBatch, encode_answer, gather_answers
 from langwright.training.learned_reward import Learned
+from langwright.training.loop import train
 from langwright.training.stages.dpo import DPO, DPOSettings
+from langwright.training.stages.reward import Reward, RewardSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -238,6 +240,39 @@ def test_a_reward_model_ranks_what_it_was_not_shown(store: Store, recipe: str, p
     assert better > worse
     # On the scale of the held-out answers.
     assert -4 < worse < better < 4
+
+
+def test_a_head_alone_learns_and_leaves_the_model_beneath_as_it_is(
+    store: Store, recipe: str, pairs: str
+) -> None:
+    """What it reads of the answers once gives the scores of a pass through all of the model."""
+    given = {"store": store, "data": pairs, "head_only": True, "learning_rate": 2e-2}
+    reward(recipe, name="head", **given, steps=40, weight_decay=0.0)
+    assert sum(losses(store, "head")[-8:]) < 0.9 * sum(losses(store, "head")[:8])
+    held = load_reward(store.path(store.get("head")))
+    assert held.module.score.weight.abs().sum() > 0
+    base = load_model(store.path(store.get("base"))).module.state_dict()
+    for name, weight in held.module.state_dict().items():
+        assert name == SCORE or torch.equal(weight, base[name]), name
+    first = losses(store, "head")
+    # Killed at step 20 and gone on with: the same bits.
+    run = store.run("again")
+    settings = RewardSettings.build(
+        read_recipe(recipe, "reward", {k: v for k, v in given.items() if k != "store"})
+        | {"steps": 40, "weight_decay": 0.0}
+    )
+    data = store.get(store.run("head").parents[1])
+
+    def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
+        bundle = load_model(store.path(store.get("base")))
+        trained = RewardBundle.on(bundle, working.seed, head_only=True)
+        return trained, Reward.build(working, bundle.text, data, store, trained.scale)
+
+    run.open(settings.model_dump(mode="json"), [])
+    train(run, *prepare(settings), settings, until=20)
+    again, _ = train(run, *prepare(settings), settings)
+    assert losses(store, "again") == first
+    assert torch.equal(again.module.score.weight, held.module.score.weight)
 
 
 def test_a_reward_model_is_a_sequence_classifier_of_transformers(store: Store) -> None:

@@ -184,8 +184,6 @@ class Further:
         learned = {"name": LEARNED, "model": f"{self.name}-reward"}
         rule = {"name": RULE, "weight": 0.0, "rule": {"kind": "overlap", "right": "right"}}
         given = {"data": f"{self.name}-prompts", "rewards": [learned, rule], "gold": RULE}
-        if "gold" not in PPOSettings.model_fields:
-            given.pop("gold")
         return given | table | {"model": model}
 
 

@@ -236,7 +236,8 @@ class _Growth:
 
     def _last_exam(self) -> str:
         done = self.run.state["stages"].items()
-        return ["after", *(stage for stage, one in done if one["metrics"].get("promoted"))][-1]
+        taken: list[str] = [stage for stage, one in done if one["metrics"].get("promoted")]
+        return ["after", *taken][-1]
 
     def _exam(self, when: str, model: str) -> Exam:
         questions = [Question(**stored) for stored in self._read("questions.json")]

@@ -48,12 +48,20 @@ class RewardModel(Decoder):
         hidden_BTE = self.hidden(ids_BT)
         return self.score(hidden_BTE)[..., 0].float()
 
-    def scores(self, ids_BT: Tensor, last_B: Tensor) -> Tensor:
-        """The worth of each row, [B] in float32, read at the token `last_B`; what stands behind it
-        is padding, and cannot reach back."""
+    def features(self, ids_BT: Tensor, last_B: Tensor) -> Tensor:
+        """What the head reads of each row, [B, E]: the last hidden state at the token `last_B`.
+        What stands behind it is padding, and cannot reach back."""
         hidden_BTE = self.hidden(ids_BT)
         rows = torch.arange(len(ids_BT), device=ids_BT.device)
-        return self.score(hidden_BTE[rows, last_B])[:, 0].float()
+        return hidden_BTE[rows, last_B]
+
+    def of_features(self, features_BE: Tensor) -> Tensor:
+        """The worth of rows, [B] in float32, by what the head reads of them."""
+        return self.score(features_BE)[:, 0].float()
+
+    def scores(self, ids_BT: Tensor, last_B: Tensor) -> Tensor:
+        """The worth of each row, [B] in float32, read at the token `last_B`."""
+        return self.of_features(self.features(ids_BT, last_B))
 
 
 @dataclass
@@ -66,10 +74,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class RewardBundle:
-    """A reward model with its tokenizer and template, and the scale of its scores."""
+    """A reward model with its tokenizer and template, and the scale of its scores. With `head_only`
+    the model beneath the head is not learnt."""
 
     bundle: ModelBundle
     scale: Scale = field(default_factory=Scale)
+    head_only: bool = False
 
     @property
     def kind(self) -> str:
@@ -83,20 +93,26 @@ class RewardBundle:
 
     @property
     def learnt(self) -> dict[str, nn.Parameter]:
+        return {SCORE: self.module.score.weight} if self.head_only else self._weights
+
+    @property
+    def _weights(self) -> dict[str, nn.Parameter]:
         return dict(self.module.named_parameters())
 
     @classmethod
-    def on(cls, bundle: ModelBundle, seed: int) -> RewardBundle:
+    def on(cls, bundle: ModelBundle, seed: int, *, head_only: bool = False) -> RewardBundle:
         """A reward model on a model's weights, which it takes over."""
         weights = dict(whole_weights(bundle.module))
         weights[SCORE] = torch.zeros(1, bundle.module.shape.hidden_size)
         module = _holding(bundle.module.shape, weights)
         module.set_score(seed)
-        return cls(replace(bundle, module=module))
+        module.requires_grad_(not head_only).score.requires_grad_()
+        return cls(replace(bundle, module=module), head_only=head_only)
 
     def over(self, weights: dict[str, Tensor]) -> RewardBundle:
         """The same model holding `weights` without a copy; raises as `decoder_from`."""
-        module = _holding(self.module.shape, dict(weights))
+        others = self._weights if self.head_only else {}
+        module = _holding(self.module.shape, {**others, **weights})
         module.to(next(iter(weights.values())).device)
         return replace(self, bundle=replace(self.bundle, module=module))
 
@@ -109,7 +125,7 @@ class RewardBundle:
     def save(self, folder: Path) -> None:
         """Write a folder that `load_reward` reads, and transformers as a sequence classifier."""
         shape = self.module.shape
-        plain = decoder_from(shape, {k: v for k, v in self.learnt.items() if k != SCORE})
+        plain = decoder_from(shape, {k: v for k, v in self._weights.items() if k != SCORE})
         save_folder(folder, replace(self.bundle, module=plain))
         weights = {
             name: held.detach().float().contiguous()

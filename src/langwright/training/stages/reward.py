@@ -12,7 +12,8 @@ from langwright.evaluation.calibration import calibration_error
 from langwright.model import load_model
 from langwright.model.reward import RewardBundle, RewardModel, Scale
 from langwright.model.text_parts import TextParts
-from langwright.store import Artifact, Store
+from langwright.progress import progress
+from langwright.store import Artifact, Run, Store
 from langwright.training.answers import AnswerBatch
 from langwright.training.comparisons import comparisons_of
 from langwright.training.objectives import bradley_terry
@@ -31,10 +32,12 @@ EVALUATED = 100
 
 class RewardSettings(LoopSettings):
     """The recipe of a reward model: `model` to start from, `data` (comparisons: an artifact of that
-    kind, or a file), and the loop."""
+    kind, or a file), and the loop. With `head_only` the model beneath the head stays as it is, and
+    reads each answer once: minutes where all of it takes hours, and less is learnt."""
 
     model: str
     data: str
+    head_only: bool = False
     validation_fraction: float = Field(0.05, gt=0, lt=1)
 
 
@@ -52,7 +55,7 @@ def reward(
 
     def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
         bundle = load_model(store.path(base))
-        trained = RewardBundle.on(bundle, working.seed)
+        trained = RewardBundle.on(bundle, working.seed, head_only=working.head_only)
         return trained, Reward.build(working, bundle.text, data, store, trained.scale)
 
     return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
@@ -71,8 +74,9 @@ class Reward(Preferring):
         validation: Sequence[Preferred],
         scale: Scale,
     ) -> None:
-        self._scale = scale
+        self._scale, self._head_only = scale, settings.head_only
         self._all = [*train, *validation]
+        self._features: list[Tensor] = []
         super().__init__([one.rows for one in self._all], len(train), settings)
 
     @classmethod
@@ -90,6 +94,31 @@ class Reward(Preferring):
         comparisons = comparisons_of(data, store)
         divided = encode_comparisons(comparisons, text.template, length, fraction)
         return cls(settings, *divided, scale)
+
+    def begin(self, module: RewardModel, run: Run, fresh: bool) -> None:
+        """With a head alone: what it will read of every answer. It does not change in a run, and a
+        run that goes on reads it again: that is what the weights beneath say, to the bit."""
+        if self._head_only:
+            self.read(module)
+
+    @torch.no_grad()
+    def read(self, module: RewardModel) -> None:
+        """Keep the head's features of all answers, [E] each, group by group."""
+        found: list[Tensor] = [torch.empty(0)] * len(self._all)
+        with progress("features", len(found)) as bar:
+            for batch in self._batches(list(range(len(found)))):
+                on = batch.to(module.device)
+                features_BE = module.features(on.ids_BT, on.last_B)
+                counts = [len(self._all[number].rows) for number in batch.numbers]
+                for number, part in zip(batch.numbers, features_BE.split(counts), strict=True):
+                    found[number] = part
+                bar.advance(batch.units, "")
+        self._features = found
+
+    def _scores(self, module: RewardModel, batch: AnswerBatch) -> Tensor:
+        if not self._features:
+            return module.scores(batch.ids_BT, batch.last_B)
+        return module.of_features(torch.cat([self._features[one] for one in batch.numbers]))
 
     def _losses(self, scores_B: Tensor, batch: AnswerBatch) -> tuple[Tensor, Tensor]:
         """The loss of each prompt, [P], and by how much the better answer of each pair is ahead."""
@@ -118,7 +147,7 @@ class Reward(Preferring):
         return zeros.index_add(0, torch.tensor(whose, device=device), losses), ahead
 
     def loss(self, module: RewardModel, batch: AnswerBatch) -> Tensor:
-        losses_P, ahead = self._losses(module.scores(batch.ids_BT, batch.last_B), batch)
+        losses_P, ahead = self._losses(self._scores(module, batch), batch)
         self._told["accuracy"] += _right(ahead)
         self._told["margin"] += ahead.tolist()
         return losses_P.sum()
@@ -131,7 +160,7 @@ class Reward(Preferring):
         loss, aheads, scores = 0.0, [], []
         for batch in self._batches(numbers):
             batch = batch.to(module.device)
-            scores_B = module.scores(batch.ids_BT, batch.last_B)
+            scores_B = self._scores(module, batch)
             losses_P, ahead = self._losses(scores_B, batch)
             loss += float(losses_P.sum())
             aheads.append(ahead)
