@@ -93,7 +93,7 @@ class RewardBundle:
 
     @property
     def learnt(self) -> dict[str, nn.Parameter]:
-        return {SCORE: self.module.score.weight} if self.head_only else self._weights
+        return {SCORE: self._weights[SCORE]} if self.head_only else self._weights
 
     @property
     def _weights(self) -> dict[str, nn.Parameter]:
