@@ -38,7 +38,7 @@ NAMES = ("langwright dpo", "trl dpo", "langwright grpo", "trl grpo")
 RANK, ALPHA, RATE = 16, 32, 1e-4
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PAIRS, GROUP, NEW, WORDS = 4, 8, 64, 60
-POOL = (
+POOL = (  # noqa: SIM905
     "time year people way day man thing woman life child world school state family student group "
     "country problem hand part place case week company system program question work government "
     "number night point home water room mother area money story fact month lot right study book "
