@@ -155,7 +155,7 @@ class DPO(Preferring):
         write_tensors(path, {"logprobs": self._reference})
 
     def _scores(self, module: Decoder, batch: AnswerBatch) -> Scores:
-        logprobs_N, _ = module.logprobs(batch.ids_BT, batch.tokens_BT, batch.places_N)
+        logprobs_N, _ = batch.logprobs(module)
         sums_B = batch.sums(logprobs_N)
         return Scores(sums_B[::2], sums_B[1::2])
 
