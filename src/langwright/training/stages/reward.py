@@ -14,6 +14,7 @@ from langwright.model.reward import RewardBundle, RewardModel, Scale
 from langwright.model.text_parts import TextParts
 from langwright.store import Artifact, Store
 from langwright.training.answers import AnswerBatch
+from langwright.training.batch import MicroBatch
 from langwright.training.comparisons import comparisons_of
 from langwright.training.objectives import bradley_terry
 from langwright.training.preference_import import open_comparisons
@@ -50,12 +51,19 @@ def reward(
     base = open_start(chosen.model, store)
     data = open_comparisons(chosen.data, store)
 
-    def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
-        bundle = load_model(store.path(base))
-        trained = RewardBundle.on(bundle, working.seed)
-        return trained, Reward.build(working, bundle.text, data, store, trained.scale)
+    def prepared(working: RewardSettings) -> tuple[RewardBundle, Reward]:
+        return prepare(working, base, data, store)
 
-    return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
+    return run_stage(store.run(name), chosen, [base, data], store, prepared, ranks)
+
+
+def prepare(
+    settings: RewardSettings, base: Artifact, data: Artifact, store: Store
+) -> tuple[RewardBundle, Reward]:
+    """The model before its first step, and the stage."""
+    bundle = load_model(store.path(base))
+    trained = RewardBundle.on(bundle, settings.seed)
+    return trained, Reward.build(settings, bundle.text, data, store, trained.scale)
 
 
 class Reward(Preferring):
@@ -90,6 +98,13 @@ class Reward(Preferring):
         comparisons = comparisons_of(data, store)
         divided = encode_comparisons(comparisons, text.template, length, fraction)
         return cls(settings, *divided, scale)
+
+    def lessons(self, batch: AnswerBatch) -> MicroBatch:
+        """The token at which each answer's worth is read stands for what is trained."""
+        return batch.as_targets(last_alone=True)
+
+    def labels(self, batch: AnswerBatch) -> list[str]:
+        return [f"rank {rank}" for number in batch.numbers for rank in self._all[number].ranks]
 
     def _losses(self, scores_B: Tensor, batch: AnswerBatch) -> tuple[Tensor, Tensor]:
         """The loss of each prompt, [P], and by how much the better answer of each pair is ahead."""
