@@ -232,5 +232,5 @@ def test_what_is_no_training_of_text_is_refused(store: Store) -> None:
     with pytest.raises(NotFound, match="no run 'nothing'"):
         doctor("nothing", store=store)
     store.run("other").open({"steps": 3})
-    with pytest.raises(Unsupported, match="no pretraining"):
+    with pytest.raises(Unsupported, match="it is no run of"):
         doctor("other", store=store)

@@ -19,13 +19,14 @@ from torch import Tensor
 from langwright.errors import BadInput, BadSettings
 from langwright.model import load_model
 from langwright.store import Store
-from langwright.training import dpo, pretrain
+from langwright.training import dpo, pretrain, verify_resume
 from langwright.training.answers import AnswerBatch, AnswerRow
 from langwright.training.comparisons import Comparison
 from langwright.training.judged import taken_apart
 from langwright.training.preference_import import import_preferences
 from langwright.training.stages.dpo import DPOSettings, prepare
 from langwright.training.stages.kto import KTO
+from langwright.training.views.show_batch import show_batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -115,6 +116,13 @@ def test_good_answers_gain_and_bad_ones_lose(
     assert metrics["val_bits_per_byte"] > 0
     line = [line for line in store.run(f"kto-{method}").read_metrics() if "accuracy" in line][-1]
     assert {"kl", "logprob_desirable", "logprob_undesirable"} <= line.keys()
+    assert verify_resume(f"kto-{method}", store=store)["equal"]
+    rows = show_batch(f"kto-{method}", store=store)["rows"]
+    first = next(one for one in store.run(f"kto-{method}").read_metrics() if "loss" in one)
+    assert len(rows) == first["tokens"]
+    for row in rows:
+        said = "".join(token["text"] for token in row["tokens"] if token["trained"])
+        assert ("fox" in said) == (row["label"] == "good")
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

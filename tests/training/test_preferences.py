@@ -18,12 +18,13 @@ from langwright.errors import BadInput, BadSettings
 from langwright.model import load_model
 from langwright.model.reward import SCORE, RewardBundle, load_reward
 from langwright.store import Store
-from langwright.training import dpo, guard, pretrain, read_recipe, reward
+from langwright.training import dpo, guard, pretrain, read_recipe, reward, verify_resume
 from langwright.training.answers import AnswerBatch, encode_answer, gather_answers
 from langwright.training.learned_reward import Learned
 from langwright.training.loop import train
 from langwright.training.stages.dpo import DPO, DPOSettings
-from langwright.training.stages.reward import Reward, RewardSettings
+from langwright.training.stages.reward import Reward, RewardSettings, prepare
+from langwright.training.views.show_batch import show_batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -261,16 +262,14 @@ def test_a_head_alone_learns_and_leaves_the_model_beneath_as_it_is(
         read_recipe(recipe, "reward", {k: v for k, v in given.items() if k != "store"})
         | {"steps": 40, "weight_decay": 0.0}
     )
-    data = store.get(store.run("head").parents[1])
+    base_model, data = (store.get(digest) for digest in store.run("head").parents)
 
-    def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
-        bundle = load_model(store.path(store.get("base")))
-        trained = RewardBundle.on(bundle, working.seed, head_only=True)
-        return trained, Reward.build(working, bundle.text, data, store, trained.scale)
+    def prepared(working: RewardSettings) -> tuple[RewardBundle, Reward]:
+        return prepare(working, base_model, data, store)
 
     run.open(settings.model_dump(mode="json"), [])
-    train(run, *prepare(settings), settings, until=20)
-    again, _ = train(run, *prepare(settings), settings)
+    train(run, *prepared(settings), settings, until=20)
+    again, _ = train(run, *prepared(settings), settings)
     assert losses(store, "again") == first
     assert torch.equal(again.module.score.weight, held.module.score.weight)
 
@@ -298,3 +297,42 @@ def test_padding_and_a_common_shift_change_no_reward(store: Store) -> None:
     torch.testing.assert_close(held.module.values(padded)[:, 11], alone)
     deviation = float(held.module.score.weight.std())
     assert deviation == pytest.approx((held.module.shape.hidden_size + 1) ** -0.5, rel=0.3)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "reward"])
+def test_a_run_is_trained_again_and_its_batches_are_shown(
+    store: Store, recipe: str, pairs: str, method: str, tmp_path: Path
+) -> None:
+    """What a step is said to learn from is what it counted; the answers are weighed, with their
+    ends, and no prompt is."""
+    name = f"again-{method}"
+    given: dict[str, Any] = {"data": pairs, "steps": 8, "learning_rate": 1e-3}
+    if method == "reward":
+        reward(recipe, name=name, store=store, **given)
+    else:
+        dpo(recipe, name=name, store=store, **given, method=method)
+    verified = verify_resume(name, store=store)
+    assert (verified["from_step"], verified["to_step"], verified["differ"]) == (4, 8, {})
+    assert verified["tensors"] > 0
+
+    lines = [line for line in store.run(name).read_metrics() if "loss" in line]
+    units = [after - before for before, after in pairwise([0, *(one["tokens"] for one in lines)])]
+    for step in (1, 2):
+        shown = show_batch(name, step=step, html=tmp_path / "page.html", store=store)
+        rows = shown["rows"]
+        assert sum(row["label"] in ("better", "rank 0") for row in rows) == units[step - 1]
+        for row in rows:
+            text = "".join(token["text"] for token in row["tokens"] if token["trained"])
+            whole = "".join(token["text"] for token in row["tokens"])
+            if method == "reward":
+                assert text == "<|im_end|>"
+                assert ("a quick fox<|im_end|>" in whole) == (row["label"] == "rank 0")
+            else:
+                said = {
+                    "better": ("a quick fox", "the lazy dog"),
+                    "worse": ("the lazy dog", "not new"),
+                }
+                assert text.removesuffix("<|im_end|>") in said[row["label"]]
+    if method != "reward":
+        assert [row["label"] for row in rows[:2]] == ["better", "worse"]
+    assert ("better" if method != "reward" else "rank 0") in (tmp_path / "page.html").read_text()

@@ -174,7 +174,7 @@ def test_what_cannot_be_shown_is_named(store: Store, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no run 'x'"):
         show_batch("x", store=store)
     store.run("other").open({"steps": 3})
-    with pytest.raises(Unsupported, match="no pretraining and no fine-tuning"):
+    with pytest.raises(Unsupported, match="it is no run of"):
         show_batch("other", store=store)
     for step in (0, 5):
         with pytest.raises(BadSettings, match="from 1 to 4"):

@@ -66,7 +66,10 @@ def _shown(batch: dict[str, Any]) -> RenderableType:
     legend.append("┃ begins a document.")
     parts: list[RenderableType] = [head, legend]
     for row in batch["rows"]:
-        said = f"row {row['row']}, micro-batch {row['micro_batch']}, {row['trained']:,} trained"
+        label = f" ({row['label']})" if "label" in row else ""
+        said = (
+            f"row {row['row']}{label}, micro-batch {row['micro_batch']}, {row['trained']:,} trained"
+        )
         parts += ["", Text(said, "bold"), _row(row["tokens"])]
     return Group(*parts)
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from langwright.errors import BadInput, Unsupported
-from langwright.model import Branches, Decoder
+from langwright.model import IGNORED, Branches, Decoder
 from langwright.tokens import ChatTemplate
+from langwright.training.batch import MicroBatch
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,18 @@ class AnswerBatch:
         return module.logprobs(
             one.ids_1T, one.tokens_1T, one.places_N, temperature, num_tokens, one.branches
         )
+
+    def as_targets(self, *, last_alone: bool = False) -> MicroBatch:
+        """The same rows as fine-tuning would learn them: the answers' tokens are targets, or of
+        each its last one alone."""
+        targets = np.full(self.tokens_BT.numel(), IGNORED, dtype=np.int64)
+        places = self.places_N.numpy()
+        if last_alone:
+            places = places[np.cumsum(self.sizes) - 1]
+        targets[places] = self.tokens_BT.numpy().ravel()[places]
+        shifted = targets.reshape(self.tokens_BT.shape)[:, :-1]
+        ids = self.ids_BT.numpy()[:, :-1]
+        return MicroBatch.of(ids.copy(), shifted.copy(), sizes=tuple(self.last_B.tolist()))
 
     @property
     def mask_BA(self) -> Tensor:

@@ -16,7 +16,7 @@ from langwright.errors import Unsupported
 from langwright.progress import say
 from langwright.store import Run, Store
 from langwright.training.loop import train
-from langwright.training.rebuilt import rebuild
+from langwright.training.rebuilt import rebuild_any
 
 
 def verify_resume(name: str, *, store: Store | None = None) -> dict[str, Any]:
@@ -93,12 +93,15 @@ def tensors_of(checkpoint: Path) -> dict[str, torch.Tensor]:
 def trained_again(run: Run, store: Store, start: int, until: int) -> Iterator[Path]:
     """The folder of the checkpoint at `until`, made anew from that at `start`; it is gone after
     the block."""
-    rebuilt = rebuild(run, store)
+    rebuilt = rebuild_any(run, store)
     origin = folder_of(run, start)
     with tempfile.TemporaryDirectory(prefix="langwright-replay-") as home:
         copy = Run(Path(home), run.name)
         copy.open(run.settings, run.parents)
         shutil.copytree(origin, folder_of(copy, start))
         (copy.checkpoints / "latest").write_text(origin.name)
-        train(copy, rebuilt.at(origin), rebuilt.stage, rebuilt.settings, until=until)
+        for kept in run.folder.glob("*.safetensors"):  # what the stage keeps from the beginning
+            shutil.copyfile(kept, copy.folder / kept.name)
+        trained, stage = rebuilt.prepare(rebuilt.settings.divided(1))
+        train(copy, trained, stage, rebuilt.settings, until=until)
         yield folder_of(copy, until)

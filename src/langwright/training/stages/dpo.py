@@ -134,6 +134,9 @@ class DPO(Preferring):
         divided = encode_comparisons(comparisons, text.template, length, fraction)
         return cls(settings, text.tokenizer, *divided)
 
+    def labels(self, batch: AnswerBatch) -> list[str]:
+        return ["better", "worse"] * len(batch.numbers)
+
     def begin(self, module: Decoder, run: Run, fresh: bool) -> None:
         """What the model says of all pairs before it learns anything."""
         path = run.folder / REFERENCE

@@ -102,6 +102,9 @@ class KTO(Preferring):
             module.train()
         return self._batches(numbers)
 
+    def labels(self, batch: AnswerBatch) -> list[str]:
+        return ["good" if self._all[number].desirable else "bad" for number in batch.numbers]
+
     def mismatched(self, numbers: Sequence[int]) -> list[AnswerRow]:
         """Each prompt with another one's answer, all answers being those of `numbers`: what comes
         from one prompt lies side by side, and all answers move on by the size of the largest such

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 
 from langwright.tokens import Tokenizer
 from langwright.training.answers import AnswerBatch, AnswerRow, gather_answers
+from langwright.training.batch import MicroBatch
 from langwright.training.epochs import Epochs
 from langwright.training.settings import LoopSettings
 from langwright.training.stage import PlainStage
@@ -31,6 +33,14 @@ class Preferring(PlainStage):
     def _batches(self, numbers: Sequence[int]) -> list[AnswerBatch]:
         gathered = gather_answers([self._groups[one] for one in numbers], numbers, self._width)
         return [AnswerBatch.of(rows, len(chosen), chosen) for chosen, rows in gathered]
+
+    def lessons(self, batch: AnswerBatch) -> MicroBatch:
+        """A batch with what is weighed in it as targets, for people."""
+        return batch.as_targets()
+
+    @abstractmethod
+    def labels(self, batch: AnswerBatch) -> list[str]:
+        """What somebody said of each row."""
 
     def figures(self) -> dict[str, float]:
         told, self._told = self._told, defaultdict(list)

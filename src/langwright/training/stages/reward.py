@@ -15,6 +15,7 @@ from langwright.model.text_parts import TextParts
 from langwright.progress import progress
 from langwright.store import Artifact, Run, Store
 from langwright.training.answers import AnswerBatch
+from langwright.training.batch import MicroBatch
 from langwright.training.comparisons import comparisons_of
 from langwright.training.objectives import bradley_terry
 from langwright.training.preference_import import open_comparisons
@@ -53,12 +54,19 @@ def reward(
     base = open_start(chosen.model, store)
     data = open_comparisons(chosen.data, store)
 
-    def prepare(working: RewardSettings) -> tuple[RewardBundle, Reward]:
-        bundle = load_model(store.path(base))
-        trained = RewardBundle.on(bundle, working.seed, head_only=working.head_only)
-        return trained, Reward.build(working, bundle.text, data, store, trained.scale)
+    def prepared(working: RewardSettings) -> tuple[RewardBundle, Reward]:
+        return prepare(working, base, data, store)
 
-    return run_stage(store.run(name), chosen, [base, data], store, prepare, ranks)
+    return run_stage(store.run(name), chosen, [base, data], store, prepared, ranks)
+
+
+def prepare(
+    settings: RewardSettings, base: Artifact, data: Artifact, store: Store
+) -> tuple[RewardBundle, Reward]:
+    """The model before its first step, and the stage."""
+    bundle = load_model(store.path(base))
+    trained = RewardBundle.on(bundle, settings.seed, head_only=settings.head_only)
+    return trained, Reward.build(settings, bundle.text, data, store, trained.scale)
 
 
 class Reward(Preferring):
@@ -119,6 +127,13 @@ class Reward(Preferring):
         if not self._features:
             return module.scores(batch.ids_BT, batch.last_B)
         return module.of_features(torch.cat([self._features[one] for one in batch.numbers]))
+
+    def lessons(self, batch: AnswerBatch) -> MicroBatch:
+        """The token at which each answer's worth is read stands for what is trained."""
+        return batch.as_targets(last_alone=True)
+
+    def labels(self, batch: AnswerBatch) -> list[str]:
+        return [f"rank {rank}" for number in batch.numbers for rank in self._all[number].ranks]
 
     def _losses(self, scores_B: Tensor, batch: AnswerBatch) -> tuple[Tensor, Tensor]:
         """The loss of each prompt, [P], and by how much the better answer of each pair is ahead."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from langwright.tokens import END_OF_TEXT
 from langwright.training.batch import gather
 from langwright.training.conversations import lessons, open_conversations
 from langwright.training.guard import skipped_windows, window_of
-from langwright.training.rebuilt import Rebuilt, rebuild
+from langwright.training.rebuilt import Again, rebuild_any
+from langwright.training.stages.preferring import Preferring
+from langwright.training.stages.pretrain import Pretrain, PretrainSettings
 from langwright.training.stages.sft import SFT, SFTSettings
 from langwright.training.views.xray import Problem, XrayRow, problems, xray
 
@@ -66,7 +68,9 @@ def show_batch(
     `step` counts as the run's metrics do, from 1. With `html` it is also written as one page that
     needs no network. Returns {"run", "stage", "step", "steps", "counts", "rows"}: `counts` of
     trained, masked, padded and cut tokens (a cut one is also trained or masked), rows with their
-    "tokens": {"id", "text", "state", "trained", "document"}.
+    "tokens": {"id", "text", "state", "trained", "document"}. Rows of answers that somebody judged
+    have a "label": better or worse, good or bad, or a rank (of a reward model, which reads an
+    answer's last token alone).
 
     Raises `BadBatch`, after the page is written, for a row in which nothing is trained, an answer
     whose end is not trained and a doubled start token; `NotFound`, `Unsupported` as `rebuild`.
@@ -81,7 +85,7 @@ def show_batch(
             remedy=f"Give one from 1 to {source.steps}.",
         )
     rows = source.rows(step)
-    found = list(problems(rows, source.text, source.stage == SFT.name))
+    found = list(problems(rows, source.text, source.stage != Pretrain.name))
     batch = {
         "run": run,
         "stage": source.stage,
@@ -93,6 +97,7 @@ def show_batch(
                 "row": row.row,
                 "micro_batch": row.micro_batch,
                 "trained": row.trained,
+                **({"label": row.label} if row.label else {}),
                 "tokens": [asdict(token) for token in row.tokens],
             }
             for row in rows
@@ -117,7 +122,7 @@ class _Source:
 
 def _of_run(run: str, store: Store) -> _Source:
     held = store.run(run)
-    rebuilt = rebuild(held, store)
+    rebuilt = rebuild_any(held, store)
     skipped = skipped_windows(held)
     return _Source(
         rebuilt.stage.name,
@@ -153,14 +158,19 @@ def _counts(rows: Sequence[XrayRow]) -> dict[str, int]:
     }
 
 
-def xray_of(rebuilt: Rebuilt, window: int) -> list[XrayRow]:
+def xray_of(rebuilt: Again, window: int) -> list[XrayRow]:
     """The rows of a window of the data, which counts from 0."""
-    tokenizer = rebuilt.text.tokenizer
-    settings, batches = rebuilt.settings, rebuilt.stage.micro_batches(window)
-    if not isinstance(settings, SFTSettings):
+    tokenizer, stage = rebuilt.text.tokenizer, rebuilt.stage
+    settings, batches = rebuilt.settings, stage.micro_batches(window)
+    if isinstance(settings, PretrainSettings):
         return xray(batches, tokenizer, tokenizer.special[END_OF_TEXT])
-    cut_at = settings.context_length if settings.too_long == "cut" else None
-    return xray(batches, tokenizer, None, cut_at)
+    if isinstance(settings, SFTSettings):
+        cut_at = settings.context_length if settings.too_long == "cut" else None
+        return xray(batches, tokenizer, None, cut_at)
+    assert isinstance(stage, Preferring)
+    rows = xray([stage.lessons(batch) for batch in batches], tokenizer, None)
+    labels = (label for batch in batches for label in stage.labels(batch))
+    return [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
 
 
 def batch_page(batch: dict[str, Any], rows: Sequence[XrayRow], found: Sequence[Problem]) -> str:

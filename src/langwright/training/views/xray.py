@@ -30,11 +30,13 @@ class XrayToken:
 
 @dataclass(frozen=True)
 class XrayRow:
-    """Row `row` of the step (from 1), in its micro-batch `micro_batch` (from 1)."""
+    """Row `row` of the step (from 1), in its micro-batch `micro_batch` (from 1). `label` is what
+    somebody said of the answer in it, if anybody did."""
 
     row: int
     micro_batch: int
     tokens: list[XrayToken]
+    label: str = ""
 
     @property
     def trained(self) -> int:
