@@ -46,7 +46,7 @@ POOL = (  # noqa: SIM905
     "end member law car city community name president team minute idea body information back "
     "parent face level office door health person art war history party result change morning "
     "reason research"
-).split(" ")  # noqa: SIM905 - one word a line is a page
+).split(" ")
 
 
 def texts(count: int, seed: int = 0) -> list[list[str]]:

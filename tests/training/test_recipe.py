@@ -11,6 +11,7 @@ import pytest
 
 from langwright.errors import BadInput, BadSettings, NotFound
 from langwright.lifecycle import grow
+from langwright.lifecycle.further import GrowSettings
 from langwright.model import Architecture
 from langwright.store import Store
 from langwright.training import pairs, pretrain, read_recipe, recipes, sft
@@ -26,8 +27,10 @@ from langwright.training.stages.sft import SFTSettings
 GIVEN: dict[str, dict[str, Any]] = {
     "pretrain": {"corpus": "c"},
     "constitution": {"model": "m"},
+    "grow": {},
     **{key: {"model": "m", "data": "d"} for key in ("sft", "reward", "dpo", "ppo", "grpo")},
 }
+GIVEN["ppo"]["rewards"] = [{"name": "short", "rule": {"kind": "length", "most": 40}}]
 SETTINGS: dict[str, Any] = {
     "pretrain": PretrainSettings,
     "sft": SFTSettings,
@@ -36,6 +39,7 @@ SETTINGS: dict[str, Any] = {
     "ppo": PPOSettings,
     "grpo": GRPOSettings,
     "constitution": ConstitutionSettings,
+    "grow": GrowSettings,
 }
 LINE = re.compile(
     r"(?P<off># )?(?P<key>[a-z_]+) = (?P<value>.+?) +"
@@ -103,7 +107,14 @@ def test_list_names_all_with_what_they_are() -> None:
     found = {one["name"]: one for one in recipe_verb("list")["recipes"]}
     assert set(found) == {"tiny", "small", "medium", "gpu", "smollm2"}
     assert found["tiny"]["about"].startswith("A life in three minutes")
-    assert found["gpu"]["tables"] == ["pretrain", "sft", "constitution"]
+    assert found["gpu"]["tables"] == [
+        "pretrain",
+        "sft",
+        "grow",
+        "reward",
+        "ppo",
+        "constitution",
+    ]
 
 
 def test_a_copy_is_the_file_and_nothing_is_overwritten(tmp_path: Path) -> None:
