@@ -49,7 +49,7 @@ def test_grows_a_model_with_report_and_lineage(store: Store, recipe: str, tmp_pa
 
 FURTHER = """
 [grow]
-stages = ["reward", "ppo", "constitution"]
+stages = ["reward", "ppo"]
 prompts = 12
 answers = 3
 
@@ -82,11 +82,10 @@ def test_what_follows_fine_tuning_is_measured_by_the_same_tests_and_gated(
     store: Store, recipe: str, tmp_path: Path
 ) -> None:
     preset = tmp_path / "mini.toml"
-    text = Path(recipe).read_text().replace("[constitution]\n", '[constitution]\ntrain = "dpo"\n')
-    preset.write_text(text + FURTHER + DPO)
+    preset.write_text(Path(recipe).read_text() + FURTHER)
     result = grow(preset=str(preset), store=store)
     stages = {stage["name"]: stage["metrics"] for stage in result["stages"]}
-    assert list(stages)[-5:] == ["comparisons", "reward", "ppo", "constitution", "report"]
+    assert list(stages)[-4:] == ["comparisons", "reward", "ppo", "report"]
     before, ppo, after = stages["answers after"], stages["ppo"], store.get("mini")
     # The gate's figures are those of the tests, and its word is what the name means.
     language = {check["test"]: check for check in ppo["checks"]}["bits per byte"]
@@ -107,6 +106,26 @@ def test_what_follows_fine_tuning_is_measured_by_the_same_tests_and_gated(
     kept = json.loads((store.run("mini-grow").folder / "questions.json").read_text())
     assert not asked & {question["prompt"] for question in kept}
     assert grow(preset=str(preset), store=store) == result
+
+
+@pytest.mark.slow
+def test_a_life_ends_with_a_constitution(store: Store, recipe: str, tmp_path: Path) -> None:
+    """So small a model criticises nothing, so what is left to learn is the judge's choice; harm and
+    helpfulness join the other tests at the gate."""
+    preset = tmp_path / "mini.toml"
+    text = Path(recipe).read_text().replace("[constitution]\n", '[constitution]\ntrain = "dpo"\n')
+    text = text.replace("context_length = 128", "context_length = 512")
+    preset.write_text(text + FURTHER.replace('["reward", "ppo"]', '["dpo", "constitution"]') + DPO)
+    stages = {
+        one["name"]: one["metrics"] for one in grow(preset=str(preset), store=store)["stages"]
+    }
+    assert list(stages)[-4:] == ["comparisons", "dpo", "constitution", "report"]
+    found = stages["constitution"]
+    if "checks" in found:
+        assert {"harm", "helpfulness", "bits per byte"} <= {one["test"] for one in found["checks"]}
+        assert found["model"] == "mini-constitution-dpo"
+    else:
+        assert found["why"]
 
 
 DPO = """
@@ -141,7 +160,7 @@ def test_wrong_stages_are_named_before_anything_is_trained(
     store: Store, recipe: str, tmp_path: Path, stages: str, problem: str
 ) -> None:
     preset = tmp_path / "mini.toml"
-    further = FURTHER.replace('["reward", "ppo", "constitution"]', stages)
+    further = FURTHER.replace('["reward", "ppo"]', stages)
     preset.write_text(Path(recipe).read_text() + further)
     with pytest.raises(BadSettings, match=problem):
         grow(preset=str(preset), store=store)
