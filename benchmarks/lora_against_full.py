@@ -97,13 +97,14 @@ def child(task: str, method: str, steps: int, length: int, rate: float, model: s
     import langwright as lw
     from langwright.model import Adapters, load_adapter, load_model
     from langwright.store import Store
+    from langwright.training.conversations import open_conversations
 
     store, name = Store(), f"lora-full-{task}-{method}"
     found: dict[str, Any] = {"task": task, "method": method}
     if method != "base":
         train, _ = divided(task)
         with tempfile.TemporaryDirectory() as folder:
-            data, recipe = Path(folder) / f"{task}.jsonl", Path(folder) / f"{name}.toml"
+            data, recipe = Path(folder) / f"lora-full-{task}.jsonl", Path(folder) / f"{name}.toml"
             lines = [json.dumps({"messages": one}, ensure_ascii=False) for one in train]
             data.write_text("\n".join(lines) + "\n", encoding="utf-8")
             recipe.write_text(
@@ -114,8 +115,10 @@ def child(task: str, method: str, steps: int, length: int, rate: float, model: s
                 "eval_every = 1000000\ncheckpoint_every = 8\n",
                 encoding="utf-8",
             )
+            # By its name: a run that goes on must find the settings that it was begun with.
+            held = open_conversations(str(data), store)
             begun = time.perf_counter()
-            result = lw.sft(str(recipe), name=name, store=store, data=str(data))
+            result = lw.sft(str(recipe), name=name, store=store, data=held.name)
         found["wall"] = time.perf_counter() - begun
         found |= {"resumed": result["resumed_from_step"], "learnt": result["tokens"]}
         found["metrics"] = result["metrics"]
