@@ -30,7 +30,7 @@ from typing import Any
 
 TASKS, METHODS = ("alpaca", "spelling"), ("base", "lora", "full")
 RATES = {"lora": 3e-4, "full": 3e-5}
-MEASURED = 80
+MEASURED, MOST = 80, 4000
 
 
 def conversations(task: str) -> list[list[dict[str, str]]]:
@@ -56,10 +56,10 @@ def conversations(task: str) -> list[list[dict[str, str]]]:
 
 
 def divided(task: str) -> tuple[list[list[dict[str, str]]], list[list[dict[str, str]]]]:
-    """What is learnt from, and `MEASURED` conversations that are not: those of the lowest hash."""
+    """What is learnt from, `MOST` at most, and `MEASURED` that are not: those of the lowest hash."""
     every = conversations(task)
     every.sort(key=lambda one: hashlib.sha256(one[0]["content"].encode()).digest())
-    return every[MEASURED:], every[:MEASURED]
+    return every[MEASURED:][:MOST], every[:MEASURED]
 
 
 def measured(bundle: Any, task: str, length: int) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def measured(bundle: Any, task: str, length: int) -> dict[str, Any]:
     exact: list[int] = []
     if task == "spelling":
         prompts = [one[:-1] for one in asked]
-        drawn = draw(TrainedDecoder(bundle), prompts, 1, max_tokens=40, temperature=0.0, seed=0)
+        drawn = draw(TrainedDecoder(bundle), prompts, 1, max_tokens=32, temperature=0.0, seed=0)
         exact = [
             int(group[0].ended and group[0].text.strip() == one[-1]["content"])
             for group, one in zip(drawn, asked, strict=True)
