@@ -56,7 +56,7 @@ def conversations(task: str) -> list[list[dict[str, str]]]:
 
 
 def divided(task: str) -> tuple[list[list[dict[str, str]]], list[list[dict[str, str]]]]:
-    """What is learnt from, `MOST` at most, and `MEASURED` that are not: those of the lowest hash."""
+    """What is learnt from, `MOST` of them, and `MEASURED` that are not: those of lowest hash."""
     every = conversations(task)
     every.sort(key=lambda one: hashlib.sha256(one[0]["content"].encode()).digest())
     return every[MEASURED:][:MOST], every[:MEASURED]
