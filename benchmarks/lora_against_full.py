@@ -30,7 +30,7 @@ from typing import Any
 
 TASKS, METHODS = ("alpaca", "spelling"), ("base", "lora", "full")
 RATES = {"lora": 3e-4, "full": 3e-5}
-MEASURED = 80
+MEASURED, MOST = 80, 4000
 
 
 def conversations(task: str) -> list[list[dict[str, str]]]:
@@ -56,10 +56,10 @@ def conversations(task: str) -> list[list[dict[str, str]]]:
 
 
 def divided(task: str) -> tuple[list[list[dict[str, str]]], list[list[dict[str, str]]]]:
-    """What is learnt from, and `MEASURED` conversations that are not: those of the lowest hash."""
+    """What is learnt from, `MOST` of them, and `MEASURED` that are not: those of lowest hash."""
     every = conversations(task)
     every.sort(key=lambda one: hashlib.sha256(one[0]["content"].encode()).digest())
-    return every[MEASURED:], every[:MEASURED]
+    return every[MEASURED:][:MOST], every[:MEASURED]
 
 
 def measured(bundle: Any, task: str, length: int) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def measured(bundle: Any, task: str, length: int) -> dict[str, Any]:
     exact: list[int] = []
     if task == "spelling":
         prompts = [one[:-1] for one in asked]
-        drawn = draw(TrainedDecoder(bundle), prompts, 1, max_tokens=40, temperature=0.0, seed=0)
+        drawn = draw(TrainedDecoder(bundle), prompts, 1, max_tokens=32, temperature=0.0, seed=0)
         exact = [
             int(group[0].ended and group[0].text.strip() == one[-1]["content"])
             for group, one in zip(drawn, asked, strict=True)
@@ -97,13 +97,14 @@ def child(task: str, method: str, steps: int, length: int, rate: float, model: s
     import langwright as lw
     from langwright.model import Adapters, load_adapter, load_model
     from langwright.store import Store
+    from langwright.training.conversations import open_conversations
 
     store, name = Store(), f"lora-full-{task}-{method}"
     found: dict[str, Any] = {"task": task, "method": method}
     if method != "base":
         train, _ = divided(task)
         with tempfile.TemporaryDirectory() as folder:
-            data, recipe = Path(folder) / f"{task}.jsonl", Path(folder) / f"{name}.toml"
+            data, recipe = Path(folder) / f"lora-full-{task}.jsonl", Path(folder) / f"{name}.toml"
             lines = [json.dumps({"messages": one}, ensure_ascii=False) for one in train]
             data.write_text("\n".join(lines) + "\n", encoding="utf-8")
             recipe.write_text(
@@ -114,8 +115,10 @@ def child(task: str, method: str, steps: int, length: int, rate: float, model: s
                 "eval_every = 1000000\ncheckpoint_every = 8\n",
                 encoding="utf-8",
             )
+            # By its name: a run that goes on must find the settings that it was begun with.
+            held = open_conversations(str(data), store)
             begun = time.perf_counter()
-            result = lw.sft(str(recipe), name=name, store=store, data=str(data))
+            result = lw.sft(str(recipe), name=name, store=store, data=held.name)
         found["wall"] = time.perf_counter() - begun
         found |= {"resumed": result["resumed_from_step"], "learnt": result["tokens"]}
         found["metrics"] = result["metrics"]

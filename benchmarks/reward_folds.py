@@ -123,6 +123,7 @@ def reward_model(
         from langwright.evaluation.rewards import Asked
         from langwright.model.reward import load_reward
         from langwright.store import Store
+        from langwright.training.preference_import import open_comparisons
 
         store, name = Store(), f"reward-fold-{fold + 1}"
         with tempfile.TemporaryDirectory() as folder:
@@ -131,8 +132,10 @@ def reward_model(
             data.write_text("\n".join(lines) + "\n", encoding="utf-8")
             table = _table(settings, keys)
             recipe.write_text(f"[reward]\n{table}", encoding="utf-8")
+            # By its name: a run that goes on must find the settings that it was begun with.
+            held_data = open_comparisons(str(data), store)
             begun = time.perf_counter()
-            result = lw.reward(str(recipe), name=name, store=store, data=str(data))
+            result = lw.reward(str(recipe), name=name, store=store, data=held_data.name)
             print(f"{name}: {time.perf_counter() - begun:.0f} s, {result['metrics']}", flush=True)
         held = load_reward(store.path(store.get(name)))
         asked = [

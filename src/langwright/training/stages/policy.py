@@ -100,8 +100,10 @@ class PolicyStage:
         self._run = run
         if self._reference is not None:
             like = next(module.parameters())
-            self._reference.to(device=like.device, dtype=like.dtype)
-            self._reference.eval().requires_grad_(False)
+            self._reference.to(like.device).eval().requires_grad_(False)
+            for weight in self._reference.parameters():
+                # Not `module.to`: the angles of rotary positions must not be rounded.
+                weight.data = weight.data.to(like.dtype)
         path = run.folder / TRANSCRIPTS
         if fresh:
             path.unlink(missing_ok=True)
