@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -76,6 +76,10 @@ class PolicySettings(TuningSettings):
                 raise ValueError(
                     "gold goes without the guard, which may go back to before its best"
                 )
+        return self
+
+    def divided(self, ranks: int) -> Self:
+        """The same: it runs in one process, and `tokens_per_step` says nothing of answers."""
         return self
 
     @property

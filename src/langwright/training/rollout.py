@@ -19,6 +19,7 @@ from langwright.training.answers import AnswerBatch, AnswerRow, gather_alike
 from langwright.training.trained import NAME, Model, TrainedAdapter
 
 Messages = Sequence[Mapping[str, Any]]
+SLOTS = 16
 APART = 0.02
 """How far log-probabilities of engine and trainer may lie from each other in float32, on average
 over a rollout, in nats: beyond it they do not compute the same model."""
@@ -43,7 +44,7 @@ def draw(
     max_tokens: int,
     temperature: float,
     seed: int,
-    slots: int = 16,
+    slots: int = SLOTS,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[list[Drawn]]:
     """`group` answers to each prompt. Temperature 0 takes the likeliest. The module must be in

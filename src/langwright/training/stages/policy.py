@@ -28,7 +28,7 @@ from langwright.training.gold import Gold
 from langwright.training.objectives import policy_figures
 from langwright.training.policy_settings import PolicySettings
 from langwright.training.prompt_data import PromptRow
-from langwright.training.rollout import Drawn, apart, draw, logprobs_of
+from langwright.training.rollout import SLOTS, Drawn, apart, draw, logprobs_of
 from langwright.training.trained import Model
 from langwright.training.transcripts import FILE as TRANSCRIPTS
 from langwright.training.transcripts import keep_transcripts
@@ -93,6 +93,11 @@ class PolicyStage:
         return self._validation[:EVALUATED_PROMPTS]
 
     @property
+    def _slots(self) -> int:
+        """Answers drawn at once: as many as are learnt from at once, if that is many."""
+        return max(SLOTS, self._settings.micro_batch_tokens // self._settings.context_length)
+
+    @property
     def edge(self) -> int:
         return self._settings.updates
 
@@ -154,6 +159,7 @@ class PolicyStage:
                 max_tokens=settings.max_tokens,
                 temperature=settings.temperature,
                 seed=_seed(settings.seed, number),
+                slots=self._slots,
                 advance=lambda done: bar.advance(done, ""),
             )
         answers = [one for group in drawn for one in group]
@@ -262,6 +268,7 @@ class PolicyStage:
             max_tokens=settings.max_tokens,
             temperature=settings.temperature,
             seed=_seed(settings.seed, -1),
+            slots=self._slots,
         )
         asked = [
             Asked(one.messages, group[0].text, one.row)
