@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,12 +70,12 @@ class Exam:
         """The same, by names that are keys."""
         return {test.replace(" ", "_"): value for test, value in self.values.items()}
 
-    def checks(self, before: Exam, aim: str | None) -> list[Check]:
-        """This one against `before`, test by test; `aim` is what the stage between was for."""
+    def checks(self, before: Exam, aims: Collection[str]) -> list[Check]:
+        """This one against `before`, test by test; `aims` are what the stage between was for."""
         earlier = before.scores
         return [
             check(
-                test, pairs, earlier[test], aim=test == aim, margin=MARGINS[test],
+                test, pairs, earlier[test], aim=test in aims, margin=MARGINS[test],
                 lower_is_better=test == LANGUAGE,
             )
             for test, pairs in self.scores.items()

@@ -13,7 +13,7 @@ import numpy as np
 from langwright.errors import BadInput, BadSettings
 from langwright.lifecycle.baselines import Baselines, measure_baselines
 from langwright.lifecycle.card import build_card, validation_curve
-from langwright.lifecycle.exam import CLOSENESS, Exam
+from langwright.lifecycle.exam import CLOSENESS, FORM, Exam
 from langwright.lifecycle.further import Further, GrowSettings, Stage
 from langwright.lifecycle.gate import decide
 from langwright.lifecycle.questions import Question, make_lesson, write_conversations
@@ -211,8 +211,9 @@ class _Growth:
             return {**figures, "promoted": False, "why": "no model was trained"}
         earlier = Exam(**self._read(f"exam-{self._last_exam()}.json"))
         exam = self._exam(stage, result["model"])
-        aim = None if stage == "constitution" else CLOSENESS
-        decision = decide([*exam.checks(earlier, aim), *self.further.checks(stage, result)])
+        # What is compared is the form of an answer first, then how close it comes.
+        aims = () if stage == "constitution" else (FORM, CLOSENESS)
+        decision = decide([*exam.checks(earlier, aims), *self.further.checks(stage, result)])
         if decision.promote:
             self.store.point(self.name, self.store.get(result["model"]))
         say(f"{result['model']} is {'promoted' if decision.promote else 'not'}: {decision.why}.")
