@@ -50,7 +50,7 @@ def test_grows_a_model_with_report_and_lineage(store: Store, recipe: str, tmp_pa
 FURTHER = """
 [grow]
 stages = ["reward", "ppo"]
-prompts = 12
+prompts = 40
 answers = 3
 
 [reward]
@@ -99,7 +99,7 @@ def test_what_follows_fine_tuning_is_measured_by_the_same_tests_and_gated(
     assert ppo["why"] in report
     assert "PPO: distance" in report
     comparisons = comparisons_of(store.get("mini-comparisons"), store)
-    assert len(comparisons) == stages["comparisons"]["comparisons"] <= 12
+    assert len(comparisons) == stages["comparisons"]["comparisons"] <= 40
     assert {one.rater for one in comparisons} == {"rule: closeness"}
     # Nobody learns from what is asked in the tests.
     asked = {json.loads(line)["prompt"] for line in lines(store, "mini-prompts", "prompts.jsonl")}

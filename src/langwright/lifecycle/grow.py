@@ -201,6 +201,8 @@ class _Growth:
         try:
             result = self.further.train(stage, before)
         except BadInput as error:
+            if stage != "constitution":
+                raise
             # The settings were checked: it is what the model itself wrote that teaches nothing.
             say(f"{stage} came to nothing: {error}")
             return {"promoted": False, "why": error.message}
