@@ -106,7 +106,6 @@ class RewardBundle:
         weights[SCORE] = torch.zeros(1, bundle.module.shape.hidden_size)
         module = _holding(bundle.module.shape, weights)
         module.set_score(seed)
-        module.requires_grad_(not head_only).score.requires_grad_()
         return cls(replace(bundle, module=module), head_only=head_only)
 
     def over(self, weights: dict[str, Tensor]) -> RewardBundle:
