@@ -2,14 +2,16 @@
 
     OMP_NUM_THREADS=1 python benchmarks/skills.py --seeds 0 1 2 --out skills.jsonl
 
-A decoder of about 130,000 parameters is pretrained on digits, then fine-tuned on right answers to a
-few problems until it is right now and then: two-digit sums, and six digits to be sorted. From there
-each algorithm learns from the verdict (right or wrong) on its own answers to other problems, and is
-measured on problems that neither has seen. Beside it: fine-tuning goes on, on the right answers to
-the same problems, for as many tokens as were drawn in learning; and the start model's best of 8.
+A decoder of 170,000 parameters is pretrained on digits, then fine-tuned on data that is mostly
+wrong: of two-digit sums four in five are said backwards (46 as 64), of six digits to be sorted four
+in five are sorted the other way round. From there each algorithm learns from the verdict (right or
+wrong) on its own answers to other problems, and is measured on problems that neither has seen.
+Beside it: fine-tuning goes on, on the right answers to the same problems, for as many tokens as
+were drawn in learning; and the start model's best of 8.
 
-At last, a reward that can be cheated: that the digits of the sum occur in the answer. What is
-meant, the exact sum, has the weight 0; with `gold` the run ends where it falls.
+At last, a reward that can be cheated: that the sum is somewhere in the answer, and half as much for
+an answer of four characters. What is meant, the exact sum, has the weight 0; with `gold` the run
+ends where it falls.
 
 All goes through the verbs. Settings were chosen on seed 100. Every run is one thread.
 """
@@ -77,7 +79,7 @@ context_length = 64
 micro_batch_tokens = 8192
 max_tokens = 10
 group_size = 8
-prompts_per_rollout = 32
+prompts_per_rollout = 16
 weight_decay = 0.0
 warmup_steps = 2
 decay_fraction = 0.2
@@ -90,7 +92,7 @@ context_length = 64
 micro_batch_tokens = 8192
 max_tokens = 10
 group_size = 8
-prompts_per_rollout = 32
+prompts_per_rollout = 16
 weight_decay = 0.0
 warmup_steps = 2
 decay_fraction = 0.2
@@ -104,14 +106,16 @@ RIGHT = {
     "rule": {"kind": "graded", "grader": {"kind": "exact"}, "right": "answer"},
 }
 ALGORITHMS: dict[str, dict[str, Any]] = {
-    "grpo": {"algorithm": "grpo", "learning_rate": 1e-3, "steps": 60},
-    "rloo": {"algorithm": "rloo", "learning_rate": 1e-3, "steps": 60},
-    "ppo": {"learning_rate": 1e-3, "epochs": 1, "beta": 0.0, "value_weight": 0.5, "steps": 60},
+    "grpo": {"algorithm": "grpo", "learning_rate": 3e-4, "steps": 60},
+    "rloo": {"algorithm": "rloo", "learning_rate": 3e-4, "steps": 60},
+    "ppo": {"learning_rate": 3e-4, "epochs": 1, "beta": 0.0, "value_weight": 0.5, "steps": 60},
 }
 SKILLS = ("addition", "sorting")
-START, CHUNK = 0.15, 25
+START, CHUNK = 0.15, 50
 """The start model is fine-tuned in so many steps, again and again, until so large a share of its
 answers (at temperature 1, to 200 of the problems to practise on) is right."""
+SHARES = {"right": 0.2, "wrong": 0.8}
+"""Of the answers that the start model is taught."""
 
 
 def problems(skill: str, seed: int) -> list[Problem]:
@@ -119,23 +123,25 @@ def problems(skill: str, seed: int) -> list[Problem]:
     numbers = random.Random(seed)
     if skill == "sorting":
         every = sorted({"".join(numbers.choices("0123456789", k=6)) for _ in range(5000)})
-        found = [{"prompt": one, "answer": "".join(sorted(one))} for one in every]
+        found = [problem(one, "".join(sorted(one))) for one in every]
     else:
-        found = [
-            {"prompt": f"{a}+{b}=", "answer": str(a + b), "digits": sorted(set(str(a + b)))}
-            for a in range(10, 100)
-            for b in range(10, 100)
-        ]
+        both = range(10, 100)
+        found = [problem(f"{a}+{b}=", str(a + b)) for a in both for b in both]
     numbers.shuffle(found)
     return found
 
 
-def conversation(problem: Problem, answer: str | None = None) -> dict[str, Any]:
-    said = problem["answer"] if answer is None else answer
+def problem(prompt: str, answer: str) -> Problem:
+    return {"prompt": prompt, "answer": answer}
+
+
+def conversation(one: Problem, kind: str = "right") -> dict[str, Any]:
+    """With an answer that is right, backwards (`wrong`), or right with something behind it."""
+    said = {"right": one["answer"], "wrong": one["answer"][::-1], "long": one["answer"] + "000"}
     return {
         "messages": [
-            {"role": "user", "content": problem["prompt"]},
-            {"role": "assistant", "content": said},
+            {"role": "user", "content": one["prompt"]},
+            {"role": "assistant", "content": said[kind]},
         ]
     }
 
@@ -148,7 +154,9 @@ def write_lines(path: Path, rows: Iterable[Any]) -> str:
 class Bench:
     """One seed of one skill: its problems, its store and its start model."""
 
-    def __init__(self, folder: Path, skill: str, seed: int, verbose: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, skill: str, seed: int, shares: dict[str, float] = SHARES
+    ) -> None:
         self.skill, self.seed = skill, seed
         self.folder = folder / f"{skill}-{seed}"
         self.folder.mkdir(parents=True)
@@ -173,12 +181,8 @@ class Bench:
             for _ in range(300)
         )
         corpus = write_lines(self.folder / "corpus.jsonl", text)
-        said = [
-            conversation(one, one["answer"] + "".join(numbers.choices("0123456789", k=3)))
-            if numbers.random() < verbose
-            else conversation(one)
-            for one in self.taught
-        ]
+        kinds = numbers.choices(list(shares), list(shares.values()), k=TAUGHT)
+        said = map(conversation, self.taught, kinds)
         data = write_lines(self.folder / "taught.jsonl", said)
         pretrain(self.recipe, name="base", store=self.store, corpus=corpus, seed=seed)
         model, self.chunks = "base", 0
@@ -204,8 +208,8 @@ class Bench:
         drawn = draw(trained, asked, group, max_tokens=10, temperature=temperature,
                      seed=10_000 + self.seed, slots=64)  # fmt: skip
         return [
-            sum(one.text.strip() == problem["answer"] for one in own) / group
-            for own, problem in zip(drawn, problems, strict=True)
+            sum(one.text.strip() == one_asked["answer"] for one in own) / group
+            for own, one_asked in zip(drawn, problems, strict=True)
         ]
 
     def success(self, model: str, answers: int) -> tuple[float, float, float]:
@@ -288,24 +292,23 @@ def taught(folder: Path, skill: str, seed: int, tell: Callable[[Any], None]) -> 
     tell({**row, "what": "sft", "greedy": greedy, "sampled": sampled, **found})
 
 
-# Each digit of the sum that occurs anywhere in the answer earns a half.
 CHEATED = [
-    {"name": name, "weight": 0.5}
+    {"name": name, "weight": weight}
     | {"rule": {"kind": "graded", "grader": {"kind": "regex", "pattern": pattern}}}
-    for name, pattern in (("first", "{{ answer[0] }}"), ("last", "{{ answer[-1] }}"))
+    for name, weight, pattern in (("within", 1.0, "{{ answer }}"), ("long", 0.5, ".{4}"))
 ]  # fmt: skip
 WATCHED: dict[str, Any] = {
-    "rewards": [*CHEATED, RIGHT | {"weight": 0.0}], "algorithm": "grpo", "learning_rate": 1e-3,
+    "rewards": [*CHEATED, RIGHT | {"weight": 0.0}], "algorithm": "grpo", "learning_rate": 3e-4,
     "steps": 60, "eval_every": 4,
 }  # fmt: skip
-VERBOSE = 0.15
-"""Share of the answers that the start model is taught with digits that do not belong there: the way
-to cheat that it finds."""
+LONG = {"right": 0.2, "wrong": 0.75, "long": 0.05}
+"""A few of the answers that the start model is taught have "000" behind the sum: the way to cheat
+that it finds."""
 
 
 def cheated(folder: Path, seed: int, tell: Callable[[Any], None]) -> None:
     """A run that may cheat to its end, and one that is stopped."""
-    bench = Bench(folder / "cheated", "addition", seed, VERBOSE)
+    bench = Bench(folder / "cheated", "addition", seed, LONG)
     row = {"skill": "cheated", "seed": seed}
     greedy, sampled, _ = bench.success(bench.start, 2)
     tell({**row, "what": "start", "greedy": greedy, "sampled": sampled})
