@@ -29,7 +29,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -231,18 +230,6 @@ def verdicts(ahead: Sequence[float]) -> list[float]:
     return [1.0 if one > 0 else 0.5 if one == 0 else 0.0 for one in ahead]
 
 
-@cache
-def _once() -> dict[str, Contender]:
-    return {}
-
-
-def _head(given: argparse.Namespace, rows: Rows) -> Contender:
-    made = _once()
-    if "head" not in made:
-        made["head"] = reward_head(given, rows)
-    return made["head"]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -265,10 +252,11 @@ def main() -> None:
     key = json.dumps([given.model, given.context, given.steps, sorted(given.settings), len(rows)])
     known: dict[str, Contender] = {
         "ours": kept(reward_model(given), given.out, key),
-        "head": lambda *asked: _head(given, rows)(*asked),
         "tfidf": tfidf,
         "shorter": shorter,
     }
+    if "head" in given.only:
+        known["head"] = reward_head(given, rows)
     said: dict[str, list[float]] = {}
     for name in given.only or ("ours", "tfidf", "shorter"):
         ahead = [0.0] * len(rows)

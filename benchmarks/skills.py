@@ -73,21 +73,9 @@ decay_fraction = 0.0
 checkpoint_every = 10000
 eval_every = 10000
 guard = false
-
-[grpo]
-context_length = 64
-micro_batch_tokens = 8192
-max_tokens = 10
-group_size = 8
-prompts_per_rollout = 16
-weight_decay = 0.0
-warmup_steps = 2
-decay_fraction = 0.2
-checkpoint_every = 1000
-eval_every = 1000
-validation_fraction = 0.05
-
-[ppo]
+"""
+REWARDED = """
+[{verb}]
 context_length = 64
 micro_batch_tokens = 8192
 max_tokens = 10
@@ -162,7 +150,9 @@ class Bench:
         self.folder.mkdir(parents=True)
         self.store = Store(self.folder / "home")
         self.recipe = str(self.folder / "toy.toml")
-        Path(self.recipe).write_text(RECIPE)
+        Path(self.recipe).write_text(
+            RECIPE + REWARDED.format(verb="grpo") + REWARDED.format(verb="ppo")
+        )
         every = problems(skill, seed)
         cuts = (HELD_OUT, HELD_OUT + TAUGHT, HELD_OUT + TAUGHT + PRACTISED)
         self.held_out, self.taught, self.practised = (

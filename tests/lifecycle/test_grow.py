@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,21 @@ checkpoint_every = 2
 """
 
 
+def test_a_text_too_small_for_what_follows_still_gives_a_life(
+    store: Store, recipe: str, tmp_path: Path
+) -> None:
+    """Three questions are too few for rewards: that is said in the report, and nothing is lost."""
+    preset = tmp_path / "mini.toml"
+    preset.write_text(Path(recipe).read_text() + FURTHER.replace("prompts = 40", "prompts = 3"))
+    result = grow(preset=str(preset), store=store)
+    stages = {stage["name"]: stage["metrics"] for stage in result["stages"]}
+    assert stages["ppo"]["promoted"] is False
+    assert stages["ppo"]["why"]
+    assert store.get("mini").digest == store.get("mini-sft").digest
+    report = unescape(Path(result["report"]).read_text(encoding="utf-8"))
+    assert stages["ppo"]["why"] in report
+
+
 def lines(store: Store, name: str, file: str) -> list[str]:
     path = store.path(store.get(name)) / file
     return path.read_text(encoding="utf-8").splitlines()
@@ -154,6 +170,7 @@ def lines(store: Store, name: str, file: str) -> list[str]:
         ('["reward", "reward"]', "twice"),
         ('["rewards"]', "stages"),
         ('["reward", "dpo"]', r"no table \[dpo\]"),
+        ('["constitution"]\n[constitution]\ntrain = "dpo"', r"no table \[dpo\]"),
     ],
 )
 def test_wrong_stages_are_named_before_anything_is_trained(
@@ -161,7 +178,11 @@ def test_wrong_stages_are_named_before_anything_is_trained(
 ) -> None:
     preset = tmp_path / "mini.toml"
     further = FURTHER.replace('["reward", "ppo"]', stages)
-    preset.write_text(Path(recipe).read_text() + further)
+    text = Path(recipe).read_text()
+    if "[constitution]" in further:  # its own table in place of the recipe's
+        text = text.partition("[constitution]")[0] + "[sft]" + text.partition("[sft]")[2]
+        further = further.replace("\nprompts = 40\nanswers = 3", "")
+    preset.write_text(text + further)
     with pytest.raises(BadSettings, match=problem):
         grow(preset=str(preset), store=store)
     assert store.runs() == []

@@ -29,7 +29,7 @@ from langwright.training.objectives import gae, token_rewards, whiten
 from langwright.training.rollout import draw, logprobs_of
 from langwright.training.stages.policy import PolicyStage
 from langwright.training.stages.ppo import PPO, PPOSettings
-from langwright.training.trained import TrainedAdapter, TrainedDecoder
+from langwright.training.trained import TrainedAdapter, TrainedDecoder, as_reference
 from langwright.training.transcripts import FILE as TRANSCRIPTS
 from langwright.training.tuning import begin
 
@@ -500,3 +500,17 @@ def test_rewards_add_up_with_their_weights() -> None:
     long = Length(most=2, slack=2)
     both = Combined({"one": (1.0, long), "two": (-0.5, long)})
     assert both([], "a b c", {}) == pytest.approx(0.5 * 0.5)
+
+
+def test_a_reference_in_half_precision_is_the_policy_to_the_bit(store: Store) -> None:
+    """Its rotary angles are not rounded with its weights, which `module.to` would do: then the two
+    differed before the first step."""
+    half = load_model(store.path(store.get("base"))).module
+    for weight in half.parameters():
+        weight.data = weight.data.bfloat16()
+    reference = load_model(store.path(store.get("base"))).module
+    as_reference(reference, half)
+    ids_BT = torch.arange(60).remainder(50)[None]
+    with torch.no_grad():
+        assert torch.equal(reference(ids_BT), half(ids_BT))
+        assert not torch.equal(reference.to(torch.bfloat16)(ids_BT), half(ids_BT))

@@ -106,7 +106,7 @@ def test_the_sizes_that_the_recipes_tell(name: str, millions: float) -> None:
 def test_list_names_all_with_what_they_are() -> None:
     found = {one["name"]: one for one in recipe_verb("list")["recipes"]}
     assert set(found) == {"tiny", "small", "medium", "gpu", "smollm2"}
-    assert found["tiny"]["about"].startswith("A life in five minutes")
+    assert found["tiny"]["about"].startswith("A life in six minutes")
     assert found["gpu"]["tables"] == [
         "pretrain",
         "sft",

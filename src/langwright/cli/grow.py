@@ -50,6 +50,9 @@ def _stages(grown: dict[str, Any]) -> RenderableType:
     for column in table.columns:
         column.overflow = "fold"
     for stage in grown["stages"]:
-        metrics = ", ".join(f"{key} {cell(value)}" for key, value in stage["metrics"].items())
+        told = {
+            key: one for key, one in stage["metrics"].items() if not isinstance(one, list | dict)
+        }
+        metrics = ", ".join(f"{key} {cell(value)}" for key, value in told.items())
         table.add_row(stage["name"], f"{stage['seconds']:.1f}", metrics)
     return Group(facts({"model": grown["model"], "report": grown["report"]}), table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -17,9 +17,11 @@ from langwright.lifecycle.answers import MAX_TOKENS, ask_all
 from langwright.lifecycle.gate import Check
 from langwright.lifecycle.questions import Question
 from langwright.model import load_model
+from langwright.progress import say
 from langwright.store import Store
 from langwright.training import constitution, dpo, grpo, ppo, read_recipe, reward
 from langwright.training.comparisons import Comparison, write_comparisons
+from langwright.training.constitutional.lessons import TEACHERS, Lesson, stages_of
 from langwright.training.constitutional.settings import ConstitutionSettings
 from langwright.training.prompt_data import FILE as PROMPTS
 from langwright.training.stages.dpo import DPOSettings
@@ -83,11 +85,16 @@ class Further:
         """Raise `BadSettings` for what is wrong in the tables, before anything is trained."""
         for stage in self.settings.stages:
             built = _SETTINGS[stage].build(self._table(stage, self.name))
-            if getattr(built, "method", "full") != "full":
-                raise BadSettings(
-                    f"[{stage}] of {self.preset} has method=lora, and a life trains all weights.",
-                    remedy="Take it out; `langwright finetune` trains adapters.",
-                )
+            taught = stages_of(built.train, TEACHERS) if stage == "constitution" else (stage,)
+            for one in taught:
+                if stage == "constitution":
+                    lesson = Lesson(self.preset, self.name, self.name, self.name, self.store)
+                    TEACHERS[one].check(lesson)
+                if read_recipe(self.preset, one, {}).get("method", "full") != "full":
+                    raise BadSettings(
+                        f"[{one}] of {self.preset} has a method, and a life trains all weights.",
+                        remedy="Take it out; `langwright finetune` trains adapters.",
+                    )
 
     def tables(self) -> Table:
         """What the run of a life is to remember of them."""
@@ -134,9 +141,20 @@ class Further:
             (draft.folder / PROMPTS).write_text(text, encoding="utf-8", newline="\n")
         return {**found, "prompts": len(drawn)}
 
+    def wants(self, stage: Stage, done: Mapping[str, Table]) -> str | None:
+        """Which part before it `stage` cannot do without and has not got; `done` are the metrics of
+        all parts."""
+        needed = {"constitution": [], "reward": ["comparisons"], "dpo": ["comparisons"]}
+        for part in needed.get(stage, ["comparisons", "reward"]):
+            if "why" in done[part]:
+                return part
+        return None
+
     def train(self, stage: Stage, model: str) -> Table:
         """What the stage's verb returns; it starts from `model`."""
         given = self._table(stage, model)
+        if given.get("scorer") == "none":
+            say("Harm is not measured: no scorer is chosen, or none is installed.")
         name = f"{self.name}-{stage}"
         return _VERBS[stage](self.preset, name=name, store=self.store, **given)
 

@@ -54,17 +54,18 @@ def further_figures(stages: Mapping[str, Any], exams: Mapping[str, Exam]) -> lis
     found = []
     if "reward" in stages and "val_accuracy" in stages["reward"]["metrics"]:
         metrics = stages["reward"]["metrics"]
-        pairs, right = int(metrics["val_pairs"]), metrics["val_accuracy"]
+        # The pairs of a question are no independent draws: the interval is one of questions.
+        questions, right = int(metrics["val_prompts"]), metrics["val_accuracy"]
         found.append(
             KeyFigure(
                 "Reward model: better answer scores higher",
                 right,
                 0.5,
                 "chance",
-                interval=_at(right, wilson(round(right * pairs), pairs)),
+                interval=_at(right, wilson(round(right * questions), questions)),
                 lower_is_better=False,
-                note=f"{pairs} pairs kept back; calibration error "
-                f"{metrics['val_calibration_error']:.3f}",
+                note=f"{metrics['val_pairs']:.0f} pairs of {questions} questions kept back; "
+                f"calibration error {metrics['val_calibration_error']:.3f}",
             )
         )
     for stage, done in stages.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ class _Growth:
         if set(chosen) - {"constitution"}:
             self._stage("comparisons", lambda: self._practise(tuned))
         for stage in chosen:
-            self._stage(stage, lambda stage=stage: self._further(stage))  # type: ignore[misc]
+            self._stage(stage, partial(self._further, stage))
         self._stage("report", self._report)
         stages = self.run.state["stages"]
         result = {
@@ -193,19 +194,21 @@ class _Growth:
 
     def _practise(self, model: str) -> Table:
         practice = [Question(**stored) for stored in self._read("practice.json")]
-        return self.further.practise(practice, model)
+        try:
+            return self.further.practise(practice, model)
+        except BadInput as error:
+            return _nothing("comparisons", error)
 
     def _further(self, stage: Stage) -> Table:
         """A stage after fine-tuning, and the gate between its model and the one before."""
         before = self._promoted()
+        done = {one: held["metrics"] for one, held in self.run.state["stages"].items()}
+        if missing := self.further.wants(stage, done):
+            return {"promoted": False, "why": f"{missing} came to nothing"}
         try:
             result = self.further.train(stage, before)
         except BadInput as error:
-            if stage != "constitution":
-                raise
-            # The settings were checked: it is what the model itself wrote that teaches nothing.
-            say(f"{stage} came to nothing: {error}")
-            return {"promoted": False, "why": error.message}
+            return {"promoted": False, **_nothing(stage, error)}
         figures = self.further.figures(stage, result)
         if stage == "reward":
             return figures
@@ -218,7 +221,8 @@ class _Growth:
         decision = decide([*exam.checks(earlier, aims), *self.further.checks(stage, result)])
         if decision.promote:
             self.store.point(self.name, self.store.get(result["model"]))
-        say(f"{result['model']} is {'promoted' if decision.promote else 'not'}: {decision.why}.")
+        verdict = "promoted" if decision.promote else "not promoted"
+        say(f"{result['model']} is {verdict}: {decision.why}.")
         return {
             **figures,
             **exam.figures,
@@ -286,3 +290,10 @@ class _Growth:
 
     def _read(self, file: str) -> Any:
         return json.loads((self.run.folder / file).read_text(encoding="utf-8"))
+
+
+def _nothing(part: str, error: BadInput) -> Table:
+    """The settings were checked: the corpus is too small, or what the model says teaches nothing.
+    A life that has come so far goes on without this part, and its report says why."""
+    say(f"{part} came to nothing: {error}")
+    return {"why": error.message}

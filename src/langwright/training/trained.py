@@ -150,3 +150,13 @@ class TrainedAdapter:
 
 
 Model: TypeAlias = TrainedDecoder | TrainedAdapter
+
+
+def as_reference(module: nn.Module, beside: nn.Module) -> None:
+    """Make of `module` one that stays as it is and computes as `beside` does: on its device, its
+    weights in its type. What is no weight keeps its own: the angles of rotary positions must not be
+    rounded, or the two would differ before anything is learnt."""
+    like = next(beside.parameters())
+    module.to(like.device).eval().requires_grad_(False)
+    for weight in module.parameters():
+        weight.data = weight.data.to(like.dtype)

@@ -23,7 +23,7 @@ from langwright.training.judged import judged_of
 from langwright.training.labelled import Labelled, encode_judged
 from langwright.training.objectives import Kto, kl_baseline, kto
 from langwright.training.stages.preferring import Preferring, answer_bytes, means
-from langwright.training.trained import Model, TrainedAdapter
+from langwright.training.trained import Model, TrainedAdapter, as_reference
 
 if TYPE_CHECKING:
     from langwright.training.stages.dpo import DPOSettings
@@ -89,10 +89,7 @@ class KTO(Preferring):
 
     def begin(self, module: Decoder, run: Run, fresh: bool) -> None:
         if self._reference is not None:
-            self._reference.to(module.device).eval().requires_grad_(False)
-            for weight in self._reference.parameters():
-                # Not `module.to`: the angles of rotary positions must not be rounded.
-                weight.data = weight.data.to(module.dtype)
+            as_reference(self._reference, module)
 
     def micro_batches(self, step: int) -> Sequence[AnswerBatch]:
         numbers = self._epochs.step(step)
@@ -159,7 +156,7 @@ class KTO(Preferring):
 
     @staticmethod
     def _said(module: Decoder, batch: AnswerBatch) -> Tensor:
-        logprobs_N, _ = module.logprobs(batch.ids_BT, batch.tokens_BT, batch.places_N)
+        logprobs_N, _ = batch.logprobs(module)
         return batch.sums(logprobs_N)
 
     def loss(self, module: Decoder, batch: AnswerBatch) -> Tensor:

@@ -29,7 +29,7 @@ from langwright.training.objectives import policy_figures
 from langwright.training.policy_settings import PolicySettings
 from langwright.training.prompt_data import PromptRow
 from langwright.training.rollout import SLOTS, Drawn, apart, draw, logprobs_of
-from langwright.training.trained import Model
+from langwright.training.trained import Model, as_reference
 from langwright.training.transcripts import FILE as TRANSCRIPTS
 from langwright.training.transcripts import keep_transcripts
 
@@ -104,11 +104,7 @@ class PolicyStage:
     def begin(self, module: nn.Module, run: Run, fresh: bool) -> None:
         self._run = run
         if self._reference is not None:
-            like = next(module.parameters())
-            self._reference.to(like.device).eval().requires_grad_(False)
-            for weight in self._reference.parameters():
-                # Not `module.to`: the angles of rotary positions must not be rounded.
-                weight.data = weight.data.to(like.dtype)
+            as_reference(self._reference, module)
         path = run.folder / TRANSCRIPTS
         if fresh:
             path.unlink(missing_ok=True)

@@ -192,6 +192,7 @@ class Reward(Preferring):
             "val_calibration_error": calibration_error(sure, right),
             "val_margin": float(ahead.mean()),
             "val_pairs": float(len(right)),
+            "val_prompts": float(len(numbers)),
         }
 
 
