@@ -39,6 +39,18 @@ class BadInput(LangwrightError):
     type = "bad_input"
 
 
+class TooLong(BadInput):
+    """A prompt of `tokens` for which a model's `window`, in tokens, has no room."""
+
+    def __init__(self, tokens: int, window: int, *, remedy: str) -> None:
+        super().__init__(
+            f"The prompt has {tokens} tokens; the model's window is {window} and must hold the "
+            "answer too.",
+            remedy=remedy,
+        )
+        self.tokens, self.window = tokens, window
+
+
 class BadSettings(LangwrightError):
     """Settings that do not fit together, or not with what is there."""
 

@@ -7,6 +7,7 @@ from langwright.backend.partial import OPTIONS, PartialBackend, asked
 from langwright.backend.protocol import Backend, Capabilities, Likelihood, NextToken, Scored
 from langwright.backend.request import MAX_LOGPROBS, Constraint, Request
 from langwright.backend.sampling import Filter, Sampling
+from langwright.backend.tools import ToolCall, ToolChoice
 
 __all__ = [
     "MAX_LOGPROBS",
@@ -27,6 +28,8 @@ __all__ = [
     "Sampling",
     "Scored",
     "TokenLogprob",
+    "ToolCall",
+    "ToolChoice",
     "Usage",
     "asked",
 ]

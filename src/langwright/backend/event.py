@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from langwright.backend.tools import ToolCall
+
 FinishReason = Literal["stop", "length", "abort", "deadline", "error"]
 """`stop`: the model ended or a stop string came; `length`: max_tokens or the window is full;
 `error`: what the event's `error` says."""
@@ -48,8 +50,12 @@ class Event:
 
     `text` is what has become certain since the last event: whole characters only, and never the
     beginning of a stop string. `index` tells which of a request's `n` answers it belongs to; the
-    last event of each carries `finish_reason` and `usage`. `logprobs` are those of `token_ids`,
-    where the request asks for them.
+    last event of each carries `finish_reason` and `usage`, and the `stop` string that ended it.
+    `logprobs` are those of `token_ids`, where the request asks for them; `prompt_logprobs`, on the
+    first event, those of the prompt's tokens, None for the first of all.
+
+    Where the request is a conversation, what the model thinks before it answers is `thought`
+    (no part of `text`), and each call of a tool that has become whole is one of `calls`.
     """
 
     request_id: str
@@ -60,3 +66,7 @@ class Event:
     index: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
     error: str | None = None
+    thought: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    stop: str | None = None
+    prompt_logprobs: tuple[TokenLogprob | None, ...] = ()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langwright.backend.sampling import Sampling
+from langwright.backend.tools import ToolChoice
 from langwright.errors import BadInput
 
 _numbers = itertools.count(1)
@@ -51,10 +52,15 @@ class Request:
     belongs to; with a seed, answer i is that of seed + i alone. `logprobs` asks for those of each
     token and so many of its likeliest alternatives (0: of the token alone). `adapter` is the name
     of one that the back end holds. After `deadline_s` seconds the answer ends as it stands.
+
+    `tools` (OpenAI's form) are told to the model by its chat template; `tool_choice` says whether
+    it may, must or must not call one. `prompt_logprobs` asks for the log-probabilities of the
+    prompt's own tokens and so many of the likeliest; then `max_tokens` may be 0: the prompt is only
+    read.
     """
 
     text: str | None = None
-    messages: Sequence[Mapping[str, str]] | None = None
+    messages: Sequence[Mapping[str, Any]] | None = None
     token_ids: Sequence[int] | None = None
     max_tokens: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
@@ -66,6 +72,9 @@ class Request:
     adapter: str | None = None
     constraint: Constraint | None = None
     deadline_s: float | None = None
+    tools: Sequence[Mapping[str, Any]] | None = None
+    tool_choice: ToolChoice = "auto"
+    prompt_logprobs: int | None = None
 
     def __post_init__(self) -> None:
         given = [part for part in (self.text, self.messages, self.token_ids) if part is not None]
@@ -74,9 +83,11 @@ class Request:
                 "A request needs exactly one of text, messages and token_ids.",
                 remedy="Give one of them.",
             )
-        if self.max_tokens is not None and self.max_tokens < 1:
+        least = 1 if self.prompt_logprobs is None else 0
+        if self.max_tokens is not None and self.max_tokens < least:
             raise BadInput(
-                f"max_tokens is {self.max_tokens}.", remedy="Give at least 1, or leave it out."
+                f"max_tokens is {self.max_tokens}.",
+                remedy=f"Give at least {least}, or leave it out.",
             )
         if any(not stop for stop in self.stop):
             raise BadInput("A stop string is empty.", remedy="Leave it out.")
@@ -87,6 +98,13 @@ class Request:
             wrong = f"n is {self.n}; it must lie between 1 and 1024"
         elif self.logprobs is not None and not 0 <= self.logprobs <= MAX_LOGPROBS:
             wrong = f"logprobs is {self.logprobs}; it must lie between 0 and {MAX_LOGPROBS}"
+        elif self.prompt_logprobs is not None and not 0 <= self.prompt_logprobs <= MAX_LOGPROBS:
+            wrong = f"prompt_logprobs is {self.prompt_logprobs}; it must lie between 0 and "
+            wrong += f"{MAX_LOGPROBS}"
+        elif self.tools and self.messages is None:
+            wrong = "tools are told within a conversation, and the prompt is none"
+        elif self.tool_choice not in ("auto", "none") and not self.tools:
+            wrong = f"tool_choice is '{self.tool_choice}', and there are no tools"
         elif self.deadline_s is not None and not self.deadline_s > 0:
             wrong = f"deadline_s is {self.deadline_s}; it must be above 0"
         if wrong:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from langwright.backend import Likelihood, NextToken, Request, Scored
-from langwright.errors import BadInput, Unsupported
+from langwright.errors import BadInput, TooLong, Unsupported
 from langwright.inference.constraint import Grammars
 from langwright.model.text_parts import TextParts
 
@@ -60,11 +60,7 @@ class Reader:
                 remedy="Use ids of this model's tokenizer.",
             )
         if len(ids) >= self.window:
-            raise BadInput(
-                f"The prompt has {len(ids)} tokens; the model's window is {self.window} and must "
-                "hold the answer too.",
-                remedy=self.longer,
-            )
+            raise TooLong(len(ids), self.window, remedy=self.longer)
         return ids
 
     def limit(self, request: Request, prompt: Sequence[int]) -> int:

@@ -1,0 +1,1 @@
+"""The dialects in which models are asked and answer, as codecs without I/O."""

@@ -1,0 +1,87 @@
+"""The body of a call: JSON of a known form, in which nothing is overlooked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from langwright.errors import BadInput
+
+ANY = object()
+"""Every value of a parameter that changes no answer."""
+
+
+class BadBody(BadInput):
+    """A body that cannot be read, for what stands at `param`."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message, remedy="Correct the request.")
+        self.param = param
+
+
+class Body(BaseModel):
+    """The fields are what is honoured. `ACCEPTED` are further parameters, with the values of each
+    that ask for what is done anyway (`ANY`: it changes no answer, as the name of a user)."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+
+    ACCEPTED: ClassVar[Mapping[str, object]] = {}
+
+    def unheeded(self) -> tuple[str, ...]:
+        """The parameters given that are not honoured, by name."""
+        return tuple(
+            name for name, value in (self.model_extra or {}).items() if self._odd(name, value)
+        )
+
+    def _odd(self, name: str, value: Any) -> bool:
+        if value is None:
+            return False
+        if name not in self.ACCEPTED:
+            return True
+        allowed = self.ACCEPTED[name]
+        return allowed is not ANY and value not in (
+            allowed if isinstance(allowed, tuple) else (allowed,)
+        )
+
+
+Kind = TypeVar("Kind", bound=Body)
+
+
+def parse(raw: bytes, kind: type[Kind], *, lenient: bool = False) -> tuple[Kind, tuple[str, ...]]:
+    """The body, and the names of what is not honoured. `lenient`: an optional parameter whose value
+    cannot be read is left out, and named too.
+
+    Raises `BadBody`.
+    """
+    dropped: list[str] = []
+    while True:
+        try:
+            body = kind.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            at = [str(part) for part in first["loc"]]
+            if first["type"] == "json_invalid":
+                raise BadBody(f"The body is no JSON: {first['msg']}.") from None
+            field = kind.model_fields.get(_field(kind, at[0])) if at else None
+            if lenient and field is not None and not field.is_required():
+                dropped.append(at[0])
+                raw = _without(raw, at[0])
+                continue
+            where = ".".join(at)
+            said = first["msg"].removeprefix("Value error, ")
+            raise BadBody(f"{where or 'The body'}: {said}.", where or None) from None
+        return body, (*dropped, *body.unheeded())
+
+
+def _field(kind: type[Body], name: str) -> str:
+    """The field that stands for a parameter; a dialect's names may be camelCase."""
+    return next((own for own, one in kind.model_fields.items() if one.alias == name), name)
+
+
+def _without(raw: bytes, name: str) -> bytes:
+    found = json.loads(raw)
+    del found[name]
+    return json.dumps(found).encode()
