@@ -170,6 +170,7 @@ class Answer:
                 index=self.index,
                 thought=said.thought,
                 calls=said.calls,
+                prompt_token_ids=tuple(self.ids[: self.prompt_length]) if told else (),
                 prompt_logprobs=told,
                 **more,
             )
