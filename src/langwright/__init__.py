@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         tokens,
     )
     from langwright.providers import open_model as load
+    from langwright.server import keys, serve
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
     from langwright.training import (
@@ -76,6 +77,7 @@ __all__ = [
     "grow",
     "grpo",
     "inspect",
+    "keys",
     "launch",
     "lineage",
     "load",
@@ -89,6 +91,7 @@ __all__ = [
     "remove",
     "reward",
     "score",
+    "serve",
     "sft",
     "show",
     "show_batch",
@@ -120,6 +123,7 @@ _WHERE = {
     "grow": "langwright.lifecycle:grow",
     "grpo": "langwright.training:grpo",
     "inspect": "langwright.providers:inspect",
+    "keys": "langwright.server.keys:keys",
     "launch": "langwright.training:launch",
     "lineage": "langwright.store:lineage",
     "load": "langwright.providers:open_model",
@@ -132,6 +136,7 @@ _WHERE = {
     "remove": "langwright.store:remove",
     "reward": "langwright.training:reward",
     "score": "langwright.providers:score",
+    "serve": "langwright.server.serve:serve",
     "sft": "langwright.training:sft",
     "show": "langwright.store:show",
     "show_batch": "langwright.training.views.show_batch:show_batch",

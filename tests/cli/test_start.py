@@ -50,6 +50,8 @@ VERBS = [
     "finetune",
     "grow",
     "export",
+    "serve",
+    "keys",
     "launch",
 ]
 HEAVY = "torch transformers tokenizers pydantic rich numpy jinja2 platformdirs"

@@ -25,6 +25,9 @@ class Capabilities:
     penalties: bool = False
     likelihood: bool = False
     adapters: tuple[str, ...] = ()
+    tools: bool = False
+    at_once: int = 1
+    """So many calls are answered together, each from a thread of its own."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class NextToken:
 
 @runtime_checkable
 class Backend(Protocol):
-    """A source of tokens. Synchronous; one thread at a time, but for `abort`."""
+    """A source of tokens. Synchronous; as many threads at a time as its capabilities say, but for
+    `abort`, which every thread may call."""
 
     @property
     def name(self) -> str: ...

@@ -30,6 +30,7 @@ from langwright.cli import (
     grow,
     grpo,
     inspect,
+    keys,
     launch,
     lineage,
     list_,
@@ -43,6 +44,7 @@ from langwright.cli import (
     remove,
     reward,
     score,
+    serve,
     sft,
     show,
     show_batch,
@@ -92,6 +94,8 @@ _VERBS: dict[str, Callable[..., None]] = {
     "finetune": finetune.finetune,
     "grow": grow.grow,
     "export": export.export,
+    "serve": serve.serve,
+    "keys": keys.keys,
     "launch": launch.launch,
 }
 # What follows its options is a command line of its own.

@@ -99,6 +99,8 @@ class Engine:
             tokenize=True,
             chat=self.reader.parts.template is not None,
             context_length=self.reader.window,
+            tools=bool(self.reader.form and self.reader.form.calls),
+            at_once=self.settings.max_slots,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -128,13 +130,13 @@ class Engine:
         inbox: Inbox = deque()
         answers = [self._answers(request, inbox) for request in requests]
         left = sum(len(group) for group in answers)
-        with self._alone():
+        with self.alone():
             for group in answers:
                 self._memory.check(group[0])
         self._open += answers
         try:
             # The first reads the prompt for the others of its request, who come behind it.
-            with self._alone():
+            with self.alone():
                 self._scheduler.add(group[0] for group in answers)
             while left:
                 self._go_on(inbox)
@@ -147,7 +149,7 @@ class Engine:
                 self._open.remove(group)
                 for one in group:
                     one.aborted = True
-            with self._alone():
+            with self.alone():
                 self._scheduler.sweep()
 
     def _answers(self, request: Request, inbox: Inbox) -> list[Answer]:
@@ -168,12 +170,12 @@ class Engine:
                 if self._busy:
                     self._turn.wait()
                     continue
-            with self._alone():
+            with self.alone():
                 if not inbox:
                     self._scheduler.step()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """While no other thread uses the model."""
         with self._turn:
             self._turn.wait_for(lambda: not self._busy)
@@ -192,7 +194,7 @@ class Engine:
     @torch.inference_mode()
     def _likeliest(self, ids: list[int], k: int) -> list[tuple[int, float]]:
         module, vocabulary = self.bundle.module, self.reader.parts.tokenizer.vocab_size
-        with self._alone():
+        with self.alone():
             hidden = module.hidden(torch.tensor([ids], device=module.device))
             logits = module.head(hidden[0, -1])[:vocabulary].float()
         top = logits.log_softmax(-1).topk(min(k, vocabulary))
@@ -204,7 +206,7 @@ class Engine:
         """Log-probabilities of the tokens of each text; window and stride are in tokens."""
         window, stride = self.reader.windows(window, stride)
         rows = [self.reader.with_start(self.tokenize(text)) for text in texts]
-        with self._alone():
+        with self.alone():
             scores = score_rows(self.bundle.module, rows, window, stride)
         return list(map(self.reader.scored, rows, scores))
 
@@ -213,5 +215,5 @@ class Engine:
         return self.reader.likelihoods(pairs, self._likelihoods)
 
     def _likelihoods(self, pairs: list[Pair]) -> list[tuple[float, bool]]:
-        with self._alone():
+        with self.alone():
             return likelihoods(self.bundle.module, pairs, self.reader.parts.tokenizer.vocab_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -189,9 +190,12 @@ class Model:
 
         Raises as `inference.inspect` does, and `Unsupported` where another program runs the model.
         """
-        from langwright.inference import inspect
+        from langwright.inference import Engine, inspect
 
-        return inspect(self._inside(), text, **options)
+        inside = self._inside()
+        # Its hooks hang on the module that answers others meanwhile.
+        with self.backend.alone() if isinstance(self.backend, Engine) else nullcontext():
+            return inspect(inside, text, **options)
 
     def score(self, text: str, window: int | None = None, stride: int | None = None) -> Score:
         """How well the model foresees `text`, read in windows of `window` tokens (default: the

@@ -73,6 +73,7 @@ class OpenAICompatible(PartialBackend):
             penalties=True,
             tokenize=self._tokenizes,
             context_length=self._context,
+            at_once=AT_ONCE,
         )
 
     def close(self) -> None:

@@ -47,6 +47,8 @@ class Body(BaseModel):
         )
 
 
+_KINDS = frozenset({"str", "int", "float", "bool"})
+
 Kind = TypeVar("Kind", bound=Body)
 
 
@@ -62,7 +64,7 @@ def parse(raw: bytes, kind: type[Kind], *, lenient: bool = False) -> tuple[Kind,
             body = kind.model_validate_json(raw)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            at = [str(part) for part in first["loc"]]
+            at = [str(part) for part in first["loc"] if not _is_kind(part)]
             if first["type"] == "json_invalid":
                 raise BadBody(f"The body is no JSON: {first['msg']}.") from None
             field = kind.model_fields.get(_field(kind, at[0])) if at else None
@@ -74,6 +76,11 @@ def parse(raw: bytes, kind: type[Kind], *, lenient: bool = False) -> tuple[Kind,
             said = first["msg"].removeprefix("Value error, ")
             raise BadBody(f"{where or 'The body'}: {said}.", where or None) from None
         return body, (*dropped, *body.unheeded())
+
+
+def _is_kind(part: int | str) -> bool:
+    """Whether a part of a place is none, but one of the kinds that may stand there."""
+    return isinstance(part, str) and (part in _KINDS or "[" in part or part[:1].isupper())
 
 
 def _field(kind: type[Body], name: str) -> str:

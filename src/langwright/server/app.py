@@ -1,0 +1,84 @@
+"""The application: all routes behind the gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request as Call
+from starlette.responses import Response
+
+from langwright.server import openai_routes, own_routes
+from langwright.server.gate import Gate
+from langwright.server.keys import Keys
+from langwright.server.service import Dialect, Service
+from langwright.wire.failure import Failure, Refused
+
+SWEEP_S = 1.0
+
+DIALECTS = {"": openai_routes.DIALECT}
+"""By the beginning of the path; the first that fits."""
+
+
+def application(
+    service: Service, *, beside: Callable[[], Awaitable[None]] | None = None
+) -> Starlette:
+    """`beside` runs as long as the application does."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(_sweep(service))]
+        if beside is not None:
+            tasks.append(asyncio.ensure_future(beside()))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+            service.shelf.close()
+
+    async def unknown(call: Call, error: Exception) -> Response:
+        """A path or a method that is not there."""
+        assert isinstance(error, HTTPException)
+        kind = "not_found" if error.status_code == 404 else "invalid"
+        said = f"There is no {call.method} {call.url.path[:200]}."
+        answer = _dialect(call).failed(Refused(Failure(kind, said)))  # type: ignore[arg-type]
+        answer.status_code = error.status_code
+        return answer
+
+    async def refused(call: Call, error: Exception) -> Response:
+        return _dialect(call).failed(error)
+
+    def counts(status: int) -> None:
+        service.metrics.failed.labels(str(status)).inc()
+
+    gate = Middleware(
+        Gate,
+        settings=service.settings,
+        keys=Keys(service.catalogue.store.home),
+        dialects=DIALECTS,
+        failed=counts,
+    )
+    return Starlette(
+        routes=[*openai_routes.routes(service), *own_routes.routes(service)],
+        middleware=[gate],
+        exception_handlers={HTTPException: unknown, Refused: refused},
+        lifespan=lifespan,
+    )
+
+
+def _dialect(call: Call) -> Dialect:
+    return next(one for start, one in DIALECTS.items() if call.url.path.startswith(start))
+
+
+async def _sweep(service: Service) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        service.shelf.sweep()

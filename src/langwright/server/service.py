@@ -1,0 +1,226 @@
+"""What all dialects' routes share: a call in, an answer out."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from starlette.requests import Request as Call
+from starlette.responses import JSONResponse, Response
+
+from langwright.backend import Event, Request
+from langwright.errors import Unsupported
+from langwright.providers import Model
+from langwright.server.catalogue import Catalogue, Offer
+from langwright.server.metrics import Metrics, Watch
+from langwright.server.settings import ServeSettings
+from langwright.server.shelf import Loaded, Shelf, chosen
+from langwright.server.stream import EventStream, until_gone
+from langwright.wire.ask import Ask, EmbedAsk
+from langwright.wire.failure import Failure, Refused, failure_of
+from langwright.wire.reply import Envelope, Reply
+
+Found = TypeVar("Found")
+
+log = logging.getLogger("langwright.server")
+
+UNHEEDED = "x-langwright-unheeded"
+"""The header that names what a lenient server did not honour."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How errors are told; `keep_alive` is sent where nothing comes for long."""
+
+    error_json: Callable[[Failure], dict[str, Any]]
+    keep_alive: bytes = b""
+
+    def failed(self, error: Exception, call: Call | None = None) -> Response:
+        """The answer to a call that failed; what is no error of ours is logged."""
+        failure = failure_of(error)
+        if failure.kind == "internal":
+            log.exception("The call failed.", exc_info=error)
+        headers = {}
+        if failure.retry_after is not None:
+            headers["retry-after"] = str(failure.retry_after)
+        return JSONResponse(self.error_json(failure), failure.status, headers)
+
+
+class Service:
+    """The models and what is known of the server; routes speak to it alone."""
+
+    def __init__(self, catalogue: Catalogue, settings: ServeSettings) -> None:
+        self.catalogue, self.settings = catalogue, settings
+        self.metrics = Metrics()
+        self.shelf = Shelf(catalogue.open, settings, self.metrics)
+        self.draining = False
+
+    def offer(self, name: str, unheeded: Iterable[str] = ()) -> tuple[Offer, dict[str, str]]:
+        """The model that a call means, and the headers that tell what is not honoured. Raises what
+        is refused."""
+        named = list(unheeded)
+        if named and not self.settings.lenient:
+            message = f"'{named[0]}' is not supported here: this server ignores nothing in silence."
+            raise Refused(Failure("invalid", message, named[0], "unsupported_parameter"))
+        offers = self.catalogue.offers()
+        found, another = chosen(name, list(offers), self.settings.lenient)
+        if another:
+            named.append("model")
+        return offers[found], {UNHEEDED: ", ".join(dict.fromkeys(named))} if named else {}
+
+    async def answer(
+        self, call: Call, ask: Ask, reply: Callable[[Ask, Envelope], Reply], dialect: Dialect
+    ) -> Response:
+        """Answer `ask`, at once or as a stream. Raises what fails before the first byte."""
+        offer, headers = self.offer(ask.model, ask.unheeded)
+        watch = Watch(self.metrics, offer.name)
+        async with AsyncExitStack() as stack:
+            loaded = await stack.enter_async_context(self.shelf.use(offer.base))
+            ask, headers = self._fitting(ask, offer, loaded, headers)
+            made = reply(ask, self.envelope(offer, loaded))
+            events = self._events(loaded, ask.requests, watch)
+            await stack.enter_async_context(aclosing(events))
+            if not ask.stream:
+                found = await until_gone(call.receive, _all(events))
+                if found is None:
+                    return Response(status_code=499)
+                return JSONResponse(made.whole(found), headers=headers)
+            stream = EventStream(made, events, dialect.keep_alive, headers)
+            await stream.start()
+            stream.own(stack.pop_all())
+            return stream
+
+    async def embed(self, ask: EmbedAsk) -> tuple[list[list[float]], int, str, dict[str, str]]:
+        """Vectors, how many tokens were read, the model's exact name, and headers."""
+        offer, headers = self.offer(ask.model, ask.unheeded)
+        async with self.shelf.use(offer.base) as loaded:
+            backend = loaded.model.backend
+
+            def work() -> tuple[list[list[float]], int]:
+                texts = [_text(one, loaded) for one in ask.texts]
+                vectors = loaded.model.embed(texts, truncate=ask.truncate)
+                can = backend.capabilities()
+                longest = can.context_length or sys.maxsize
+                if not can.tokenize:
+                    return vectors, 0
+                return vectors, sum(min(len(backend.tokenize(one)), longest) for one in texts)
+
+            vectors, tokens = await loaded.bridge.call(work)
+            return vectors, tokens, loaded.name, headers
+
+    async def compute(
+        self, name: str | None, work: Callable[[Model], Found], unheeded: Iterable[str] = ()
+    ) -> tuple[Found, Callable[[int], bytes], dict[str, str]]:
+        """What `work` gives of the model (None: the first), its tokens' bytes, and headers."""
+        offer, headers = self.offer(self._or_first(name), unheeded)
+        async with self.shelf.use(offer.base) as loaded:
+            found = await loaded.bridge.call(lambda: work(loaded.model))
+            return found, _pieces(loaded), headers
+
+    def _or_first(self, name: str | None) -> str:
+        if name is not None:
+            return name
+        offers = self.catalogue.offers()
+        if len(offers) != 1 and self.catalogue.is_whole_store:
+            raise Refused(Failure("invalid", "The call names no model.", "model"))
+        return next(iter(offers), "")
+
+    def window(self, base: str) -> int | None:
+        """How many tokens a loaded model reads."""
+        for one in self.shelf.loaded():
+            if one.key == base:
+                return one.model.backend.capabilities().context_length
+        return None
+
+    def window_of(self, name: str | None) -> int | None:
+        offer, _ = self.offer(self._or_first(name))
+        return self.window(offer.base)
+
+    def figures(self) -> bytes:
+        """The metrics, in Prometheus' text."""
+        for one in self.shelf.loaded():
+            self.metrics.running.labels(one.key).set(one.bridge.running)
+            self.metrics.waiting.labels(one.key).set(one.bridge.waiting)
+        return self.metrics.text()
+
+    async def _events(
+        self, loaded: Loaded, requests: tuple[Request, ...], watch: Watch
+    ) -> AsyncGenerator[Event]:
+        try:
+            async with aclosing(loaded.bridge.events(requests, watch.turn)) as events:
+                async for event in events:
+                    watch.saw(event)
+                    if event.error is not None:
+                        raise Unsupported(event.error, remedy="Ask for something simpler.")
+                    yield event
+        finally:
+            watch.over()
+
+    def _fitting(
+        self, ask: Ask, offer: Offer, loaded: Loaded, headers: dict[str, str]
+    ) -> tuple[Ask, dict[str, str]]:
+        """The call as the model can be asked: by its adapter, within the server's deadline; and in
+        lenient mode without tools that it has no words for."""
+        can = loaded.model.backend.capabilities()
+        requests = ask.requests
+        if self.settings.lenient and not can.tools and any(one.tools for one in requests):
+            requests = tuple(replace(one, tools=None, tool_choice="auto") for one in requests)
+            named = headers.get(UNHEEDED)
+            headers = {UNHEEDED: f"{named}, tools" if named else "tools"}
+        requests = tuple(
+            replace(
+                one,
+                adapter=offer.adapter,
+                deadline_s=min(
+                    one.deadline_s or self.settings.deadline_s, self.settings.deadline_s
+                ),
+            )
+            for one in requests
+        )
+        return replace(ask, requests=requests), headers
+
+    def envelope(self, offer: Offer, loaded: Loaded) -> Envelope:
+        model = loaded.name if offer.adapter is None else f"{loaded.name}+{offer.adapter}"
+        return Envelope(
+            secrets.token_hex(12), int(time.time()), model, _pieces(loaded), loaded.fingerprint
+        )
+
+
+def guarded(
+    dialect: Dialect, route: Callable[[Call], Awaitable[Response]]
+) -> Callable[[Call], Awaitable[Response]]:
+    """The route, its errors told in the dialect."""
+
+    async def answers(call: Call) -> Response:
+        try:
+            return await route(call)
+        except Exception as error:
+            return dialect.failed(error, call)
+
+    return answers
+
+
+def _text(text: str | tuple[int, ...], loaded: Loaded) -> str:
+    if isinstance(text, str):
+        return text
+    decode = getattr(loaded.model.backend, "decode", None)
+    if decode is None:
+        raise Unsupported(f"'{loaded.name}' takes texts, and no ids.", remedy="Send the texts.")
+    return str(decode(text))
+
+
+def _pieces(loaded: Loaded) -> Callable[[int], bytes]:
+    try:
+        return loaded.model.tokenizer.token_bytes
+    except Unsupported:  # another program's model: only ids can be told
+        return lambda token: f"<{token}>".encode()
+
+
+async def _all(events: AsyncIterator[Event]) -> list[Event]:
+    return [event async for event in events]

@@ -1,0 +1,181 @@
+"""The models of a server: loaded when they are asked for, within a bound of memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from langwright.backend.bridge import Bridge
+from langwright.errors import Busy, NotFound, Unsupported, suggest
+from langwright.providers import Model
+from langwright.server.metrics import Metrics
+from langwright.server.settings import ServeSettings
+
+GB = 2**30
+
+
+@dataclass
+class Loaded:
+    """A model in memory, and who uses it; `key` is the name it was asked for by, which for a run is
+    that of the run, whatever its checkpoint."""
+
+    key: str
+    model: Model
+    bridge: Bridge
+    bytes: int
+    fingerprint: str | None
+    users: int = 0
+    since: float = field(default_factory=time.time)
+    used: float = field(default_factory=time.monotonic)
+    keep_s: float | None = None
+    """Seconds after which it goes where nobody asks for it; None: it stays."""
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+
+Opener = Callable[[str], Model]
+
+
+class Shelf:
+    """`opener` loads a model by its name. What is loaded stays while somebody uses it, and
+    afterwards as long as there is room, `keep_alive_s` at most."""
+
+    def __init__(self, opener: Opener, settings: ServeSettings, metrics: Metrics) -> None:
+        self._opener, self._settings, self._metrics = opener, settings, metrics
+        self._loaded: dict[str, Loaded] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        # One at a time: two that load at once would take twice the memory's peak.
+        self._loads = ThreadPoolExecutor(1, thread_name_prefix="loads models")
+
+    def loaded(self) -> list[Loaded]:
+        return list(self._loaded.values())
+
+    @asynccontextmanager
+    async def use(self, name: str) -> AsyncIterator[Loaded]:
+        """The model of that exact name, loaded, while the block lasts. Raises as `open_model`, and
+        `Busy` where those in use leave no room."""
+        one = self._loaded.get(name)
+        if one is None:
+            async with self._locks.setdefault(name, asyncio.Lock()):
+                one = self._loaded.get(name) or await self._load(name)
+        one.users += 1
+        try:
+            yield one
+        finally:
+            one.users -= 1
+            one.used = time.monotonic()
+            if not one.users and self._loaded.get(name) is not one:
+                one.bridge.close()
+
+    async def renew(self, name: str) -> Loaded:
+        """Load the model of that name again, and answer by it from then on; who uses the one
+        before keeps it until they are done."""
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            before = self._loaded.get(name)
+            one = await self._load(name)
+        if before is not None and not before.users:
+            before.bridge.close()
+        return one
+
+    async def _load(self, name: str) -> Loaded:
+        loop = asyncio.get_running_loop()
+        model = await loop.run_in_executor(self._loads, self._opener, name)
+        size = _size(model)
+        self._make_room(size, name)
+        at_once = min(self._settings.max_answers, model.backend.capabilities().at_once)
+        bridge = Bridge(model.backend, at_once, self._settings.max_waiting)
+        keep = self._settings.keep_alive_s or None
+        one = Loaded(name, model, bridge, size, _fingerprint(model), keep_s=keep)
+        self._loaded[name] = one
+        self._metrics.loaded.labels(name).set(size)
+        return one
+
+    def _make_room(self, size: int, name: str) -> None:
+        bound = self._settings.memory_gb * GB
+        if not bound:
+            return
+        if size > bound:
+            raise Unsupported(
+                f"'{name}' takes {size / GB:.2f} GB of memory; the server is given "
+                f"{self._settings.memory_gb:g}.",
+                remedy="Serve it with fewer bits (--dtype int8), or give more memory.",
+            )
+        while sum(one.bytes for one in self.loaded()) + size > bound:
+            idle = [key for key, one in self._loaded.items() if not one.users]
+            if not idle:
+                raise Busy(
+                    f"There is no memory for '{name}' while others answer.",
+                    remedy="Try again later.",
+                )
+            self.unload(min(idle, key=lambda key: self._loaded[key].used))
+
+    def unload(self, name: str) -> None:
+        """Let the model go. Who uses it keeps it until they are done."""
+        one = self._loaded.pop(name, None)
+        if one is None:
+            return
+        self._metrics.loaded.remove(name)
+        if not one.users:
+            one.bridge.close()
+
+    def keep(self, name: str, seconds: float | None) -> None:
+        """Unload the model so many seconds after its last use; None: never."""
+        if name in self._loaded:
+            self._loaded[name].keep_s = seconds
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Let go what nobody has asked for too long."""
+        now = time.monotonic()
+        for key, one in list(self._loaded.items()):
+            if one.keep_s is not None and not one.users and now - one.used >= one.keep_s:
+                self.unload(key)
+
+    def close(self) -> None:
+        for name in list(self._loaded):
+            self.unload(name)
+        self._loads.shutdown(wait=False, cancel_futures=True)
+
+
+def _size(model: Model) -> int:
+    """Bytes of the weights; 0 where they are another program's."""
+    try:
+        module = model.module
+    except Unsupported:
+        return 0
+    tensors = {one.data_ptr(): one.nbytes for one in (*module.parameters(), *module.buffers())}
+    return sum(tensors.values())
+
+
+def _fingerprint(model: Model) -> str | None:
+    """Tells the weights and the tokenizer apart from others; cheap, and no proof."""
+    try:
+        inside = model.bundle
+    except Unsupported:
+        return None
+    return f"fp_{inside.tokenizer.fingerprint[:10]}"
+
+
+def chosen(asked: str, served: Sequence[str], lenient: bool) -> tuple[str, bool]:
+    """Which of the names served a call means, and whether that is another than it says.
+
+    Raises `NotFound`.
+    """
+    name = asked.removesuffix(":latest")
+    if name in served:
+        return name, False
+    if lenient and served:
+        return served[0], True
+    raise NotFound(f"There is no model '{asked[:120]}'.", remedy=suggest(asked[:120], served))
+
+
+def about(one: Loaded) -> dict[str, Any]:
+    """What `/api/ps` tells."""
+    return {"name": one.name, "bytes": one.bytes, "since": one.since, "keep_s": one.keep_s}
