@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -104,6 +106,8 @@ def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
         told.append(said)
         for call in said.get("tool_calls", []):
             told.append({"role": "tool", "content": draw(words), "tool_call_id": call["id"]})
+    if told[-1]["role"] == "assistant":
+        told.append({"role": "user", "content": draw(words)})
     return told
 
 
@@ -273,3 +277,48 @@ def reads_or_refuses(read: Callable[..., Ask], raw: bytes) -> None:
     for lenient in (False, True):
         with contextlib.suppress(BadInput):
             json.dumps(read(raw, lenient=lenient).request.messages, allow_nan=False)
+
+
+class Served:
+    """A server on this machine that gives the answers that were laid ready, in their order, and
+    keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self._ready: list[tuple[int, str, bytes]] = []
+        self.asked: list[tuple[str, bytes]] = []
+
+    def answer(self, body: bytes, kind: str = "application/json", status: int = 200) -> None:
+        self._ready.append((status, kind, body))
+
+    def __enter__(self) -> Served:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def take(self, path: str, body: bytes) -> tuple[int, str, bytes]:
+        self.asked.append((path, body))
+        return self._ready.pop(0)
+
+
+def _handler(served: Served) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, kind, answer = served.take(self.path, raw)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_DELETE = do_HEAD = do_POST
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
