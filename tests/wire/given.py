@@ -119,8 +119,8 @@ class Room:
     stop: bool = True
     logprobs: bool = True
     schema: bool = True
-    named: bool = True
-    """One tool can be asked for by its name."""
+    choice: bool = True
+    """Whether a tool is called can be asked for."""
 
 
 @st.composite
@@ -137,9 +137,9 @@ def asks(draw: st.DrawFn, room: Room) -> Ask:
     }
     how = {name: draw(numbers[name]) for name in sorted(room.sampling)}
     given = draw(st.none() | tools())
-    choices = ["auto", "none", "required"]
-    if given and room.named:
-        choices.append(given[0]["function"]["name"])
+    choices = ["auto"]
+    if given and room.choice:
+        choices += ["none", "required", given[0]["function"]["name"]]
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     with_schema = room.schema and draw(st.booleans())
     request = Request(
@@ -187,11 +187,13 @@ def heard(reading: Reading, raw: bytes, cuts: Sequence[int] = ()) -> list[Event]
     return [*found, *reading.end()]
 
 
-def said(events: Iterable[Event]) -> tuple[object, ...]:
-    """What counts of one answer; of calls not how their arguments are spelt."""
+def said(events: Iterable[Event], *, cached: bool = True, ids: bool = True) -> tuple[object, ...]:
+    """What counts of one answer; of calls not how their arguments are spelt. Where a dialect does
+    not tell it: without the `cached` tokens, without the `ids` of calls."""
     (one,) = wholes(events).values()
-    made = [(call.id, call.name, json.loads(call.arguments)) for call in one.calls]
-    return one.text, one.thought, made, one.finish_reason, one.usage, one.stop
+    made = [(call.id if ids else "", call.name, json.loads(call.arguments)) for call in one.calls]
+    usage = one.usage if cached else replace(one.usage, cached_tokens=0)
+    return one.text, one.thought, made, one.finish_reason, usage, one.stop
 
 
 def spoken(*events: Event) -> Whole:
@@ -276,7 +278,8 @@ def refuses_hostile_bodies(read: Callable[..., object], good: bytes) -> None:
 def reads_or_refuses(read: Callable[..., Ask], raw: bytes) -> None:
     for lenient in (False, True):
         with contextlib.suppress(BadInput):
-            json.dumps(read(raw, lenient=lenient).request.messages, allow_nan=False)
+            for request in read(raw, lenient=lenient).requests:
+                json.dumps(request.messages, allow_nan=False)
 
 
 class Served:
