@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
-from langwright.backend import Event
+from langwright.backend import Event, Usage
 from langwright.errors import LangwrightError
 from langwright.wire import sse
 
@@ -93,6 +94,13 @@ class MessageReading:
     def _broken(self, index: int = 0) -> Event:
         error = "The server broke off without saying why."
         return Event(self.request_id, finish_reason="error", index=index, error=error)
+
+
+def shared(ends: Iterable[Event], usage: Usage | None) -> Iterator[Event]:
+    """The last events of answers of which one usage is told: the first has drawn it all."""
+    for number, event in enumerate(ends):
+        drawn = usage and (usage if number == 0 else replace(usage, completion_tokens=0))
+        yield replace(event, usage=drawn)
 
 
 def _checked(read: Callable[[], Iterable[Event]]) -> list[Event]:
