@@ -52,7 +52,7 @@ class Event:
     beginning of a stop string. `index` tells which of a request's `n` answers it belongs to; the
     last event of each carries `finish_reason` and `usage`, and the `stop` string that ended it.
     `logprobs` are those of `token_ids`, where the request asks for them; `prompt_logprobs`, on the
-    first event, those of the prompt's tokens, None for the first of all.
+    first event, those of the prompt's tokens `prompt_token_ids`, None for the first of all.
 
     Where the request is a conversation, what the model thinks before it answers is `thought`
     (no part of `text`), and each call of a tool that has become whole is one of `calls`.
@@ -69,4 +69,5 @@ class Event:
     thought: str = ""
     calls: tuple[ToolCall, ...] = ()
     stop: str | None = None
+    prompt_token_ids: tuple[int, ...] = ()
     prompt_logprobs: tuple[TokenLogprob | None, ...] = ()

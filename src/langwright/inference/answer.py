@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -12,7 +15,8 @@ from langwright.backend import Event, FinishReason, Request, TokenLogprob, Usage
 from langwright.inference.constraint import Matcher
 from langwright.inference.reader import Reader
 from langwright.inference.sampler import Sampler, without
-from langwright.inference.stream import TextStream
+from langwright.inference.stream import SpeechStream
+from langwright.tokens import Said
 
 Inbox = deque[Event]
 
@@ -27,10 +31,11 @@ class Answer:
     ids: list[int]
     limit: int
     sampler: Sampler
-    stream: TextStream
+    stream: SpeechStream
     end_ids: frozenset[int]
     inbox: Inbox
     matcher: Matcher | None = None
+    call_matcher: Callable[[], Matcher] | None = None
     slot: int = -1
     cached: int = 0
     aborted: bool = False
@@ -38,9 +43,11 @@ class Answer:
     siblings: list[Answer] = field(default_factory=list)
     begun: float = field(default_factory=time.monotonic)
     prompt_length: int = 0
+    prompt_told: list[TokenLogprob | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.prompt_length = len(self.ids)
+        self._in_call = False
 
     @property
     def count(self) -> int:
@@ -68,9 +75,22 @@ class Answer:
             and self.count >= request.min_tokens
         )
 
+    @property
+    def tells_prompt(self) -> bool:
+        """Whether the log-probabilities of the prompt are still to be told."""
+        return self.request.prompt_logprobs is not None and self.index == 0
+
     def late(self, now: float) -> bool:
         deadline = self.request.deadline_s
         return deadline is not None and now - self.begun > deadline
+
+    def begin(self, logits_V: Tensor) -> None:
+        """Draw the first token, by the logits behind the prompt; or end, where only that was to be
+        read."""
+        if self.limit:
+            self.draw(logits_V)
+        else:
+            self.end("length")
 
     def draw(self, logits_V: Tensor) -> int:
         """Draw the next token by the model's logits and say what came of it."""
@@ -96,21 +116,24 @@ class Answer:
             if (error := self.matcher.error) is not None:
                 self.end("error", error=f"The constraint could not be followed further: {error}")
                 return
-            ended = ended or self.matcher.complete
-        text = "" if token in self.end_ids else self.stream.feed(token)
-        if ended or self.stream.stopped:
-            self.end("stop", text, (token,), told)
+            if self.matcher.complete and self._in_call:
+                self.matcher, self._in_call = None, False
+            elif self.matcher.complete:
+                ended = True
+        said = Said() if token in self.end_ids else self.stream.feed(token)
+        if self.call_matcher is not None and self.matcher is None and self.stream.calling:
+            self.matcher, self._in_call = self.call_matcher(), True
+        if ended or self.stream.stopped is not None:
+            self.end("stop", said, (token,), told)
         elif self.room <= 0:
-            self.end("length", text, (token,), told)
+            self.end("length", said, (token,), told)
         else:
-            self.inbox.append(
-                Event(self.request.id, text, (token,), index=self.index, logprobs=told)
-            )
+            self._say(said, token_ids=(token,), logprobs=told)
 
     def end(
         self,
         reason: FinishReason,
-        text: str = "",
+        said: Said | None = None,
         tokens: tuple[int, ...] = (),
         told: tuple[TokenLogprob, ...] = (),
         error: str | None = None,
@@ -119,24 +142,56 @@ class Answer:
         self.reason = reason
         for sibling in self.siblings:
             sibling.end(reason)
-        usage = Usage(self.prompt_length, self.count, self.cached)
-        text += self.stream.finish()
+        self._say(
+            (said or Said()) + self.stream.finish(),
+            token_ids=tokens,
+            logprobs=told,
+            finish_reason=reason,
+            usage=Usage(self.prompt_length, self.count, self.cached),
+            error=error,
+            stop=self.stream.stopped,
+        )
+
+    def read(self, logits_TV: Tensor, start: int) -> None:
+        """Learn how likely the prompt's tokens are from the logits behind those from `start` on."""
+        if not self.prompt_told:
+            self.prompt_told.append(None)
+        own_TV = logits_TV.float().log_softmax(-1)
+        for own_V, token in zip(own_TV, self.ids[start + 1 : self.prompt_length], strict=False):
+            told = _told(token, own_V, float(own_V[token]), self.request.prompt_logprobs or 0)
+            self.prompt_told.append(told)
+
+    def _say(self, said: Said, **more: Any) -> None:
+        told, self.prompt_told = tuple(self.prompt_told), []
         self.inbox.append(
-            Event(self.request.id, text, tokens, reason, usage, self.index, told, error)
+            Event(
+                self.request.id,
+                said.text,
+                index=self.index,
+                thought=said.thought,
+                calls=said.calls,
+                prompt_token_ids=tuple(self.ids[: self.prompt_length]) if told else (),
+                prompt_logprobs=told,
+                **more,
+            )
         )
 
     def _told(self, token: int, logits_V: Tensor, adjusted_V: Tensor, count: int) -> TokenLogprob:
-        own = logits_V.float().log_softmax(-1)
-        top = own.topk(min(count, own.numel()))
-        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         processed = float(self.sampler.distribution(adjusted_V)[token])
-        return TokenLogprob(token, float(own[token]), processed, tuple(pairs))
+        return _told(token, logits_V.float().log_softmax(-1), processed, count)
+
+
+def _told(token: int, own_V: Tensor, processed: float, count: int) -> TokenLogprob:
+    top = own_V.topk(min(count, own_V.numel()))
+    pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    return TokenLogprob(token, float(own_V[token]), processed, tuple(pairs))
 
 
 def answers_to(request: Request, reader: Reader, inbox: Inbox) -> list[Answer]:
     """The `n` answers of a request, none of them begun. Raises for what cannot be read or kept."""
     prompt, parts = reader.prompt_ids(request), reader.parts
     limit = reader.limit(request, prompt)
+    calls = bool(request.tools) and request.tool_choice == "auto" and reader.marks_calls
     return [
         Answer(
             request,
@@ -144,10 +199,11 @@ def answers_to(request: Request, reader: Reader, inbox: Inbox) -> list[Answer]:
             list(prompt),
             limit,
             Sampler(request.sampling, prompt, index),
-            TextStream(parts.tokenizer, request.stop),
+            reader.stream(request, prompt),
             parts.end_ids,
             inbox,
-            reader.grammars.matcher(request.constraint) if request.constraint else None,
+            reader.matcher(request),
+            partial(reader.call_matcher, request, begun=True) if calls else None,
         )
         for index in range(request.n)
     ]

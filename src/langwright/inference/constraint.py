@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import llguidance
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from langwright.backend import Constraint
 from langwright.errors import BadInput
-from langwright.tokens import Tokenizer
+from langwright.tokens import CallForm, Tokenizer
+from langwright.tokens.tokenizer import split_special
 
 
 class _Words:
@@ -35,6 +37,7 @@ class Grammars:
         ends = sorted(end_ids)
         words = llguidance.TokenizerWrapper(_Words(tokenizer, ends[0]))
         self._tokens = llguidance.LLTokenizer(words, tokenizer.vocab_size, ends)
+        self._special = tokenizer.special
 
     def matcher(self, constraint: Constraint) -> Matcher:
         """Raises `BadInput` where the constraint is none that can be kept to."""
@@ -50,7 +53,56 @@ class Grammars:
             what = "choice"
             options = " | ".join(json.dumps(one, ensure_ascii=False) for one in constraint.choice)
             grammar = make.grammar_from_lark(f"start: {options}")
-        matcher = make(self._tokens, grammar, log_level=0)
+        return self._matcher(grammar, what)
+
+    def calls(
+        self,
+        form: CallForm,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        begun: bool,
+        several: bool,
+    ) -> Matcher:
+        """Of calls of these tools (OpenAI's form), whose arguments keep to their schemas: one, or
+        where that is `several` one and more; `begun`: the mark of the first is there already.
+
+        Raises `BadInput` where a schema cannot be kept to.
+        """
+        options = []
+        for tool in tools:
+            function = tool["function"]
+            given = {
+                "name": {"const": function["name"]},
+                form.arguments: function.get("parameters") or {"type": "object"},
+            }
+            options.append(
+                {
+                    "type": "object",
+                    "properties": given,
+                    "required": list(given),
+                    "additionalProperties": False,
+                }
+            )
+        # Written as templates write calls, with one blank and no line ends.
+        layout = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        schema = json.dumps({"anyOf": options, "x-guidance": layout})
+        before = form.before.partition(form.mark)[2] if begun else form.before
+        between, after = form.between, form.after
+        more = f" ({self._exactly(between)} call)*" if several and between is not None else ""
+        parts = [self._exactly(before), "call", more, self._exactly(after)]
+        lark = f"start: {' '.join(part for part in parts if part)}\ncall: %json {schema}\n"
+        return self._matcher(llguidance.LLMatcher.grammar_from_lark(lark), "tools' schema")
+
+    def _exactly(self, text: str) -> str:
+        """The part of a Lark grammar that is this text, special tokens as such."""
+        special = self._special
+        return " ".join(
+            f"<[{special[piece]}]>" if named else json.dumps(piece, ensure_ascii=False)
+            for piece, named in split_special(text, special)
+        )
+
+    def _matcher(self, grammar: str, what: str) -> Matcher:
+        matcher = llguidance.LLMatcher(self._tokens, grammar, log_level=0)
         if matcher.is_error():
             raise BadInput(
                 f"The {what} cannot be kept to: {matcher.get_error().splitlines()[0]}",

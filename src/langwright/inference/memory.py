@@ -96,8 +96,8 @@ class Slots:
                 cache.v_LSKCD[:, answer.slot, :, :end] = values
                 cache.lengths[answer.slot] = end
             else:
-                known = self.prefixes.fill(answer.ids, answer.salt, cache, answer.slot)
-                answer.cached = known
+                known = [] if answer.tells_prompt else answer.ids
+                answer.cached = self.prefixes.fill(known, answer.salt, cache, answer.slot)
         return admitted
 
     def _roomy(self, slots: int, length: int) -> KVCache:

@@ -101,7 +101,7 @@ class Pages:
     def _known(self, answer: Answer) -> list[int]:
         """The blocks of the chunks that are known of a prompt. The last token is never among them,
         since its logits are wanted."""
-        if len(answer.ids) <= (chunk := self._settings.prefill_chunk):
+        if answer.tells_prompt or len(answer.ids) <= (chunk := self._settings.prefill_chunk):
             return []
         found: list[int] = []
         for key in chunk_keys(answer.ids[:-1], answer.salt, chunk):

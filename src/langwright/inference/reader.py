@@ -9,8 +9,10 @@ from functools import cached_property
 
 from langwright.backend import Likelihood, NextToken, Request, Scored
 from langwright.errors import BadInput, TooLong, Unsupported
-from langwright.inference.constraint import Grammars
+from langwright.inference.constraint import Grammars, Matcher
+from langwright.inference.stream import SpeechStream
 from langwright.model.text_parts import TextParts
+from langwright.tokens import THINK, Speech, SpeechForm, marks, speech_form
 
 Pair = tuple[list[int], list[int]]
 """The ids of a context and of its continuation."""
@@ -43,7 +45,10 @@ class Reader:
                     f"'{self.name}' has no chat template.",
                     remedy="Use `generate`, or fine-tune the model for chat first.",
                 )
-            ids = self.parts.template.encode(request.messages, add_generation_prompt=True)
+            tools = None if request.tool_choice == "none" else request.tools
+            ids = self.parts.template.encode(
+                request.messages, tools=tools, add_generation_prompt=True
+            )
         elif request.text is not None:
             ids = self.with_start(self.parts.tokenizer.encode(request.text))
         else:
@@ -66,7 +71,51 @@ class Reader:
     def limit(self, request: Request, prompt: Sequence[int]) -> int:
         """How many tokens the answer may have."""
         room = self.window - len(prompt)
-        return min(request.max_tokens or room, room)
+        return room if request.max_tokens is None else min(request.max_tokens, room)
+
+    @cached_property
+    def form(self) -> SpeechForm | None:
+        """How the model writes thoughts and calls."""
+        return None if self.parts.template is None else speech_form(self.parts.template)
+
+    @property
+    def marks_calls(self) -> bool:
+        """Whether something stands before a call that tells it from text."""
+        return bool(self.form and self.form.calls and self.form.calls.mark)
+
+    def stream(self, request: Request, prompt: Sequence[int]) -> SpeechStream:
+        """What takes the answer to that prompt apart. Raises `Unsupported` for tools that the model
+        calls in a way that cannot be told."""
+        tokenizer, form = self.parts.tokenizer, self.form
+        if request.messages is None or form is None:
+            return SpeechStream(tokenizer, request.stop)
+        calls = bool(request.tools) and request.tool_choice != "none"
+        if calls and form.calls is None:
+            raise Unsupported(
+                f"The chat template of '{self.name}' has no form of calls that is known here.",
+                remedy="Leave the tools out, or take a model that writes calls as JSON.",
+            )
+        thinking = form.thinks and tokenizer.decode(prompt[-8:]).rstrip().endswith(THINK)
+        speech = Speech(form, calls=calls, thinking=thinking)
+        return SpeechStream(tokenizer, request.stop, speech, marks(form, tokenizer))
+
+    def matcher(self, request: Request) -> Matcher | None:
+        """What the answer must keep to from its beginning on."""
+        if request.constraint is not None:
+            return self.grammars.matcher(request.constraint)
+        if request.tool_choice in ("auto", "none"):
+            return None
+        return self.call_matcher(request, begun=False)
+
+    def call_matcher(self, request: Request, *, begun: bool) -> Matcher:
+        """What calls must keep to; `begun`: the rest of one, whose mark is there already."""
+        assert self.form is not None
+        assert self.form.calls is not None
+        tools = list(request.tools or ())
+        if request.tool_choice not in ("auto", "required"):
+            tools = [one for one in tools if one["function"]["name"] == request.tool_choice]
+        several = request.tool_choice == "required"
+        return self.grammars.calls(self.form.calls, tools, begun=begun, several=several)
 
     def candidates(
         self, text: str, k: int, likeliest: Callable[[list[int], int], list[tuple[int, float]]]

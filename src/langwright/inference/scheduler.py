@@ -83,7 +83,7 @@ class Scheduler:
             self._waiting.popleft()
             if answer in self._begun:
                 self._live.append(answer)
-                answer.draw(self._begun.pop(answer))
+                answer.begin(self._begun.pop(answer))
             else:
                 self._reading.append(answer)
 
@@ -95,17 +95,22 @@ class Scheduler:
             chunk, start = self._settings.prefill_chunk, cache.lengths[answer.slot]
             end = min(start - start % chunk + chunk, answer.prompt_length)
             whole = end == answer.prompt_length
+            last = end - start if answer.tells_prompt else int(whole)
             logits = self._decoding.read(
-                cache, answer.slot, answer.ids[start:end], answer.request.adapter, int(whole)
+                cache, answer.slot, answer.ids[start:end], answer.request.adapter, last
             )
             budget -= end - start
             if end % chunk == 0:
                 self.memory.store(answer, end)
-            if logits is not None:
+            if answer.tells_prompt:
+                assert logits is not None
+                answer.read(logits, start)
+            if whole:
+                assert logits is not None
                 self._reading.popleft()
                 self._live.append(answer)
-                self._share_prompt(answer, logits[0])
-                answer.draw(logits[0])
+                self._share_prompt(answer, logits[-1])
+                answer.begin(logits[-1])
 
     def _share_prompt(self, answer: Answer, logits_V: Tensor) -> None:
         """Keep what the prompt left for the other answers of its request, who come next."""

@@ -19,6 +19,7 @@ class Whole:
     calls: list[ToolCall] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    prompt_token_ids: list[int] = field(default_factory=list)
     prompt_logprobs: list[TokenLogprob | None] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
@@ -31,6 +32,7 @@ class Whole:
         self.calls += event.calls
         self.token_ids += event.token_ids
         self.logprobs += event.logprobs
+        self.prompt_token_ids += event.prompt_token_ids
         self.prompt_logprobs += event.prompt_logprobs
         self.finish_reason = event.finish_reason or self.finish_reason
         self.usage = event.usage or self.usage

@@ -13,16 +13,9 @@ from langwright.wire import sse
 from langwright.wire.ask import Ask
 from langwright.wire.failure import Failure
 from langwright.wire.openai.errors import error_json
+from langwright.wire.openai.reasons import REASONS
 from langwright.wire.reply import Envelope
 from langwright.wire.whole import Whole, total_usage, wholes
-
-REASONS: dict[FinishReason, str] = {
-    "stop": "stop",
-    "length": "length",
-    "abort": "stop",
-    "deadline": "length",
-    "error": "stop",
-}
 
 
 class ChatReply:
