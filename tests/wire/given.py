@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from langwright.backend import Constraint, Event, Request, Sampling, TokenLogprob, ToolCall, Usage
-from langwright.errors import BadInput
+from langwright.errors import BadInput, LangwrightError
 from langwright.wire.ask import Ask
 from langwright.wire.body import BadBody
 from langwright.wire.reading import Reading
@@ -244,7 +244,7 @@ def spoilt(draw: st.DrawFn, body: dict[str, Any]) -> bytes:
     """The body with something else at one place of it, deep or not."""
     told = json.loads(json.dumps(body))
     at: Any = told
-    for _ in range(draw(st.integers(0, 5))):
+    for _ in range(draw(st.integers(0, 8))):
         inner = [key for key, one in _pairs(at) if isinstance(one, dict | list) and one]
         if not inner:
             break
@@ -280,6 +280,25 @@ def reads_or_refuses(read: Callable[..., Ask], raw: bytes) -> None:
         with contextlib.suppress(BadInput):
             for request in read(raw, lenient=lenient).requests:
                 json.dumps(request.messages, allow_nan=False)
+
+
+def hears_or_refuses(reading: Callable[[], Reading], raw: bytes, framed: bool = True) -> None:
+    """`raw` is a list of messages, one of them spoilt, under the name `all`; the last is taken for
+    a whole answer too."""
+    told = json.loads(raw).get("all")
+    for one in told if isinstance(told, list) else [told]:
+        with contextlib.suppress(LangwrightError):
+            wholes(reading().whole(one))
+    lines = [json.dumps(one).encode() for one in (told if isinstance(told, list) else [told])]
+    frame = b"data: %s\n\n" if framed else b"%s\n"
+    with contextlib.suppress(LangwrightError):
+        wholes(heard(reading(), b"".join(frame % line for line in lines)))
+
+
+def messages_of(stream: bytes, whole: dict[str, Any]) -> dict[str, Any]:
+    """The messages of a stream, and a whole answer, under the name `all`."""
+    lines = [line.removeprefix(b"data: ") for line in stream.splitlines()]
+    return {"all": [*(json.loads(line) for line in lines if line[:1] == b"{"), whole]}
 
 
 class Served:

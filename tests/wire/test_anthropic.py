@@ -243,6 +243,17 @@ def test_stops_and_errors_are_heard() -> None:
             list(MessagesReading().feed(wrong))
 
 
+ANSWERS = g.messages_of(
+    g.streamed(MessagesReply(read(body()), g.envelope()), g.TALK),
+    MessagesReply(read(body()), g.envelope()).whole(g.TALK),
+)
+
+
+@given(g.spoilt(ANSWERS))
+def test_spoilt_answers(raw: bytes) -> None:
+    g.hears_or_refuses(MessagesReading, raw)
+
+
 @given(g.spoilt(FULL))
 def test_spoilt_bodies(raw: bytes) -> None:
     g.reads_or_refuses(read, raw)

@@ -382,6 +382,17 @@ def test_several_candidates_are_kept_apart() -> None:
         assert total_usage(answers.values()) == Usage(5, 5)
 
 
+ANSWERS = g.messages_of(
+    g.streamed(GeminiReply(read(body()), g.envelope()), g.TALK),
+    GeminiReply(read(body()), g.envelope()).whole(g.TALK),
+)
+
+
+@given(g.spoilt(ANSWERS))
+def test_spoilt_answers(raw: bytes) -> None:
+    g.hears_or_refuses(GeminiReading, raw)
+
+
 @given(g.spoilt(FULL))
 def test_spoilt_bodies(raw: bytes) -> None:
     g.reads_or_refuses(read, raw)

@@ -340,6 +340,17 @@ def test_calls_without_ids_get_some() -> None:
     assert len({made.id for made in one.calls}) == 2
 
 
+ANSWERS = g.messages_of(
+    g.streamed(ChatReply(chat.read(CHAT), g.envelope()), g.TALK),
+    ChatReply(chat.read(CHAT), g.envelope()).whole(g.TALK),
+)
+
+
+@given(g.spoilt(ANSWERS))
+def test_spoilt_answers(raw: bytes) -> None:
+    g.hears_or_refuses(OllamaReading, raw, framed=False)
+
+
 @given(g.spoilt(FULL))
 def test_spoilt_bodies(raw: bytes) -> None:
     g.reads_or_refuses(chat.read, raw)

@@ -203,6 +203,17 @@ def test_errors_are_heard() -> None:
             list(ResponsesReading().feed(wrong))
 
 
+ANSWERS = g.messages_of(
+    g.streamed(ResponsesReply(read(body()), g.envelope()), g.TALK),
+    ResponsesReply(read(body()), g.envelope()).whole(g.TALK),
+)
+
+
+@given(g.spoilt(ANSWERS))
+def test_spoilt_answers(raw: bytes) -> None:
+    g.hears_or_refuses(ResponsesReading, raw)
+
+
 @given(g.spoilt(FULL))
 def test_spoilt_bodies(raw: bytes) -> None:
     g.reads_or_refuses(read, raw)

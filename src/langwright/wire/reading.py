@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 from langwright.backend import Event, Usage
@@ -103,9 +103,25 @@ def shared(ends: Iterable[Event], usage: Usage | None) -> Iterator[Event]:
         yield replace(event, usage=drawn)
 
 
+def _sound(event: Event) -> Event:
+    """Raises `TypeError` where a server put something else in the place of a text or a number."""
+    texts: list[object] = [event.text, event.thought]
+    for call in event.calls:
+        texts += [call.id, call.name, call.arguments]
+    texts += [one for one in (event.stop, event.error) if one is not None]
+    numbers: list[object] = [event.index]
+    if event.usage is not None:
+        numbers += [getattr(event.usage, one.name) for one in fields(event.usage)]
+    if not all(isinstance(one, str) for one in texts):
+        raise TypeError("a text is none")
+    if not all(type(one) is int for one in numbers):
+        raise TypeError("a number is none")
+    return event
+
+
 def _checked(read: Callable[[], Iterable[Event]]) -> list[Event]:
     try:
-        return list(read())
+        return [_sound(event) for event in read()]
     except json.JSONDecodeError as error:
         raise unreadable(f"it is no JSON ({error.msg})") from None
     except _WRONG as error:
