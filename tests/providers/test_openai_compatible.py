@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 import langwright as lw
-from langwright.backend import Backend, Event, Request, Sampling
+from langwright.backend import Backend, Event, Request, Sampling, ToolCall
 from langwright.errors import (
     BadInput,
     BadSettings,
@@ -25,7 +25,6 @@ from langwright.errors import (
 from langwright.inference import Engine
 from langwright.model import ModelBundle
 from langwright.model.gguf_write import save_gguf
-from langwright.providers import openai_json
 from langwright.providers.openai_compatible import OpenAICompatible
 
 KEY = "sesame"
@@ -200,7 +199,16 @@ class BadDays(BaseHTTPRequestHandler):
         "filtered": (200, {}, _stream({"choices": [A | {"finish_reason": "content_filter"}]})),
         "terse": (200, {}, b": alive\n\n" + _stream({"choices": [A | {"finish_reason": "stop"}]})),
         "garbled": (200, {}, b"data: {oops\n\n"),
-    }
+        "calls": (200, {}, _stream(
+            {"choices": [{"delta": {"tool_calls": [
+                {"index": 0, "id": "c1", "type": "function",
+                 "function": {"name": "look", "arguments": ""}}]}}]},
+            *({"choices": [{"delta": {"tool_calls": [
+                {"index": 0, "function": {"arguments": piece}}]}}]}
+              for piece in ('{"at":', ' "sky"}')),
+            {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})),
+    }  # fmt: skip
+    asked: ClassVar[dict[str, Any]] = {}
 
     def do_GET(self) -> None:
         listed = {"data": [{"id": name, "max_model_len": 99} for name in self.answers]}
@@ -208,6 +216,7 @@ class BadDays(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked[asked.get("model")] = asked
         self._say(*self.answers.get(asked.get("model"), (404, {}, b"")))
 
     def _say(self, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -260,7 +269,7 @@ def test_answers_that_end_oddly(bad_days: str, capsys: pytest.CaptureFixture[str
 
 
 def test_addresses(bad_days: str) -> None:
-    with pytest.raises(NotFound, match="8 models") as several:
+    with pytest.raises(NotFound, match="9 models") as several:
         OpenAICompatible(bad_days)
     assert "#MODEL" in several.value.remedy
     with pytest.raises(NetworkMissing) as closed:
@@ -272,16 +281,15 @@ def test_addresses(bad_days: str) -> None:
         assert "secret" not in str(refused.value)
 
 
-def test_chunks_of_both_endpoints() -> None:
-    """As the reference shows them, and a thought of llama.cpp's and of vLLM's."""
-    chat = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]}
-    assert openai_json.piece(chat).text == "Hi"
-    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]}
-    assert openai_json.piece(end).finish_reason == "length"
-    usage = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4,
-             "prompt_tokens_details": {"cached_tokens": 2}}}  # fmt: skip
-    told = openai_json.piece(usage).usage
-    assert told is not None
-    assert (told.prompt_tokens, told.completion_tokens, told.cached_tokens) == (3, 4, 2)
-    for name in ("reasoning_content", "reasoning"):
-        assert openai_json.piece({"choices": [{"delta": {name: "hm"}}]}).hidden
+def test_tools_are_told_and_their_calls_heard(bad_days: str) -> None:
+    """The pieces of a call as OpenAI's reference shows them."""
+    backend = OpenAICompatible(f"{bad_days}#calls")
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    sky = [{"role": "user", "content": "sky"}]
+    *_, made, last = backend.generate(
+        [Request(messages=sky, max_tokens=9, tools=[tool], tool_choice="look")]
+    )
+    assert made.calls == (ToolCall("c1", "look", '{"at": "sky"}'),)
+    assert last.finish_reason == "stop"
+    assert BadDays.asked["calls"]["tools"] == [tool]
+    assert BadDays.asked["calls"]["tool_choice"]["function"] == {"name": "look"}

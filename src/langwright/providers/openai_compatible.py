@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from langwright.backend import Capabilities, Event, FinishReason, PartialBackend, Request, Usage
-from langwright.errors import BadInput, LangwrightError, NetworkMissing, NotFound, suggest
+from langwright.backend import Capabilities, Event, PartialBackend, Request, Usage
+from langwright.errors import (
+    BadInput,
+    LangwrightError,
+    NetworkMissing,
+    NotFound,
+    Unsupported,
+    suggest,
+)
 from langwright.progress import say
-from langwright.providers import openai_json
 from langwright.providers.interleave import Emit, Job, interleave
+from langwright.wire.ask import Ask, EmbedAsk
+from langwright.wire.failure import error_of
+from langwright.wire.openai import chat, completions, embeddings
+from langwright.wire.openai.errors import error_read
+from langwright.wire.openai.reading import OpenAIReading, models_read
 
 AT_ONCE = 64
 """Requests that are under way together; the server has its own queue behind them."""
+HONOURED = frozenset(
+    {
+        "stop",
+        "n",
+        "temperature",
+        "top_p",
+        "seed",
+        "frequency_penalty",
+        "presence_penalty",
+        "logit_bias",
+        "deadline_s",
+        "tools",
+        "tool_choice",
+    }
+)
+"""The options of a request that OpenAI's format has by the same meaning."""
+MOST_STOPS, MOST_BIAS = 4, 100.0
 _OPENAI = "api.openai.com"
 _TIMEOUT = httpx.Timeout(600, connect=10)
 
@@ -85,9 +113,9 @@ class OpenAICompatible(PartialBackend):
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Event]:
         """Answer all requests, each over a connection of its own. All are checked first."""
-        self.check(requests, openai_json.HONOURED)
+        self.check(requests, HONOURED)
         jobs = [
-            self._job(request, index, openai_json.body(request, self.model, index))
+            self._job(request, index, _body(request, self.model, index))
             for request in requests
             for index in range(request.n)
         ]
@@ -103,77 +131,67 @@ class OpenAICompatible(PartialBackend):
         begun = time.monotonic()
 
         def job(emit: Emit) -> None:
-            reason: FinishReason | None = None
-            usage: Usage | None = None
-            error, count = None, 0
+            last, count = Event(request.id, finish_reason="deadline"), 0
             try:
-                for chunk in self._stream(openai_json.endpoint(request), body, request, begun):
-                    piece = openai_json.piece(chunk)
-                    usage = piece.usage or usage
-                    if piece.hidden:
-                        self._once("It thinks before it answers; the thoughts are not shown.")
-                    if piece.finish_reason is not None:
-                        reason, error = piece.finish_reason, piece.error
-                    if piece.text:
-                        count += 1
-                        if not emit(Event(request.id, piece.text, index=index)):
-                            return
+                for event in self._stream(body, request, begun):
+                    if event.finish_reason is not None:
+                        last = event
+                        continue
+                    if event.thought:
+                        self._once("It thinks before it answers.")
+                    count += 1
+                    if not emit(replace(event, index=index)):
+                        return
                     if request.id in self._aborted:
-                        reason = "abort"
+                        last = replace(last, finish_reason="abort")
                         break
                     if _late(request, begun):
-                        reason = "deadline"
                         break
             except httpx.TimeoutException as late:
                 if not _late(request, begun):
                     raise self._unreachable(late) from None
-                reason = "deadline"
-            if reason is None:
-                reason, error = "error", "The server broke off without saying why."
-            if usage is None and reason in ("stop", "length"):
-                self._once("It tells no usage: tokens are counted by the pieces that came.")
-            usage = usage or Usage(0, count)
-            emit(Event(request.id, "", (), reason, usage, index, error=error))
+            if last.usage is None:
+                if last.finish_reason in ("stop", "length"):
+                    self._once("It tells no usage: tokens are counted by the pieces that came.")
+                last = replace(last, usage=Usage(0, count))
+            emit(replace(last, index=index))
 
         return job
 
-    def _stream(
-        self, endpoint: str, body: Mapping[str, Any], request: Request, begun: float
-    ) -> Iterator[dict[str, Any]]:
-        """The chunks of a stream of server-sent events."""
+    def _stream(self, body: Mapping[str, Any], request: Request, begun: float) -> Iterator[Event]:
+        """What one answer says, and how it ends."""
         timeout = _TIMEOUT
         if request.deadline_s is not None:
             left = max(1e-3, request.deadline_s - (time.monotonic() - begun))
             timeout = httpx.Timeout(left, connect=min(10, left))
-        url = f"{self.base}/{endpoint}"
+        endpoint = "completions" if request.messages is None else "chat/completions"
+        url, reading = f"{self.base}/{endpoint}", OpenAIReading(request.id)
         try:
             with self._client.stream("POST", url, json=body, timeout=timeout) as answer:
                 if answer.status_code != 200:
                     answer.read()
                     raise self._failure(answer)
-                for line in answer.iter_lines():
-                    name, _, data = line.partition(":")
-                    if name != "data":  # comments keep the line alive
-                        continue
-                    if data.strip() == "[DONE]":
-                        return
-                    yield json.loads(data)
+                for raw in answer.iter_bytes():
+                    yield from reading.feed(raw)
+                yield from reading.end()
         except httpx.TimeoutException:
             raise
         except httpx.HTTPError as error:
             raise self._unreachable(error) from None
-        except json.JSONDecodeError:
-            raise LangwrightError(
-                f"{url} answers with what is no JSON.", remedy="Check the address."
-            ) from None
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text, by the server's own model; whether it cuts long texts is its
         affair."""
         if not texts:
             return []
-        asked = {"model": self.model, "input": list(texts), "encoding_format": "float"}
-        return openai_json.embeddings(self._post("embeddings", asked), len(texts))
+        asked = embeddings.write(EmbedAsk(self.model, tuple(texts)))
+        found = embeddings.vectors(self._post("embeddings", asked))
+        if len(found) != len(texts):
+            raise LangwrightError(
+                f"The server gives {len(found)} vectors for {len(texts)} texts.",
+                remedy="Ask it for fewer.",
+            )
+        return found
 
     def tokenize(self, text: str) -> list[int]:
         """By `/tokenize` beside the format, which llama.cpp's server has."""
@@ -196,7 +214,7 @@ class OpenAICompatible(PartialBackend):
     def _choose(self, model: str) -> tuple[str, int | None]:
         """The model that is meant, and how many tokens it reads where the server says so."""
         try:
-            found = openai_json.models(self._ask("GET", f"{self.base}/models"))
+            found = models_read(self._ask("GET", f"{self.base}/models"))
         except NotFound:
             if model:  # a server need not list its models
                 return model, None
@@ -230,9 +248,8 @@ class OpenAICompatible(PartialBackend):
         return told
 
     def _failure(self, answer: httpx.Response) -> LangwrightError:
-        return openai_json.failure(
-            answer.status_code, _json(answer), retry_after=answer.headers.get("retry-after")
-        )
+        wait = answer.headers.get("retry-after")
+        return error_of(error_read(answer.status_code, _json(answer), retry_after=wait))
 
     def _unreachable(self, error: httpx.HTTPError) -> NetworkMissing:
         said = str(error) or type(error).__name__
@@ -246,6 +263,33 @@ class OpenAICompatible(PartialBackend):
             if text not in self._said:
                 self._said.add(text)
                 say(f"{self.base}: {text}")
+
+
+def _body(request: Request, model: str, index: int) -> dict[str, Any]:
+    """The JSON that asks for answer `index` of a request as a stream.
+
+    Raises `Unsupported` for what the format has no room for.
+    """
+    how = request.sampling
+    if len(request.stop) > MOST_STOPS:
+        raise Unsupported(
+            f"There are {len(request.stop)} stop strings; OpenAI's format has room for "
+            f"{MOST_STOPS}.",
+            remedy="Give fewer.",
+        )
+    if any(abs(bias) > MOST_BIAS for bias in how.logit_bias.values()):
+        raise Unsupported(
+            f"OpenAI's format knows logit_bias up to {MOST_BIAS:g}.", remedy="Give smaller ones."
+        )
+    if request.messages is None and request.max_tokens is None:
+        raise Unsupported(
+            "Completions of this format end after 16 tokens where max_tokens is not said.",
+            remedy="Give max_tokens.",
+        )
+    seed = None if how.seed is None else how.seed + index
+    one = replace(request, n=1, sampling=replace(how, seed=seed))
+    ask = Ask(model, (one,), stream=True)
+    return completions.write(ask) if request.messages is None else chat.write(ask)
 
 
 def _json(answer: httpx.Response) -> dict[str, Any] | None:

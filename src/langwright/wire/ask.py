@@ -11,8 +11,9 @@ from langwright.backend import Request
 class Ask:
     """`requests` are put to `model`: one, or in OpenAI's completions one for each prompt. `stream`:
     the answer comes piece by piece; `usage`: such a stream also tells what it took. `echo`: the
-    prompt stands before the answer. `unheeded` are the parameters of the call that are not
-    honoured."""
+    prompt stands before the answer. `think`: whether the model is to think before it answers, where
+    the call says so (None: as its template has it). `unheeded` are the parameters of the call that
+    are not honoured."""
 
     model: str
     requests: tuple[Request, ...]
@@ -20,6 +21,7 @@ class Ask:
     usage: bool = True
     echo: bool = False
     unheeded: tuple[str, ...] = ()
+    think: bool | None = None
 
     @property
     def request(self) -> Request:

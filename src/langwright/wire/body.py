@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -30,11 +32,18 @@ class Body(BaseModel):
 
     ACCEPTED: ClassVar[Mapping[str, object]] = {}
 
-    def unheeded(self) -> tuple[str, ...]:
-        """The parameters given that are not honoured, by name."""
+    def odd(self) -> tuple[str, ...]:
+        """The parameters given here that are not honoured, by name."""
         return tuple(
             name for name, value in (self.model_extra or {}).items() if self._odd(name, value)
         )
+
+    def unheeded(self) -> tuple[str, ...]:
+        """The parameters given here and further in that are not honoured, as `tools.0.name`."""
+        found = list(self.odd())
+        for name, field in type(self).model_fields.items():
+            found += _within(getattr(self, name), field.alias or name)
+        return tuple(found)
 
     def _odd(self, name: str, value: Any) -> bool:
         if value is None:
@@ -50,6 +59,25 @@ class Body(BaseModel):
 _KINDS = frozenset({"str", "int", "float", "bool"})
 
 Kind = TypeVar("Kind", bound=Body)
+
+
+_SUSPECT = re.compile(rb"NaN|Infinity|[0-9]{300}|[eE]\+?[0-9]{3}")
+"""What a number may be written with that no float holds; pydantic lets them pass where any value
+may stand."""
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(found := float(number)):
+        raise BadBody(f"The body is no JSON: {number[:20]} is no number of 64 bits.")
+    return found
+
+
+def _within(value: object, at: str) -> list[str]:
+    if isinstance(value, Body):
+        return [f"{at}.{name}" for name in value.unheeded()]
+    if isinstance(value, list):
+        return [name for number, one in enumerate(value) for name in _within(one, f"{at}.{number}")]
+    return []
 
 
 def parse(raw: bytes, kind: type[Kind], *, lenient: bool = False) -> tuple[Kind, tuple[str, ...]]:
@@ -75,6 +103,8 @@ def parse(raw: bytes, kind: type[Kind], *, lenient: bool = False) -> tuple[Kind,
             where = ".".join(at)
             said = first["msg"].removeprefix("Value error, ")
             raise BadBody(f"{where or 'The body'}: {said}.", where or None) from None
+        if _SUSPECT.search(raw):
+            json.loads(raw, parse_float=_finite, parse_constant=_finite)
         return body, (*dropped, *body.unheeded())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,3 +92,36 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, LangwrightError):
         return Failure("internal", str(error))
     return Failure("internal", "The server failed; its log says where.")
+
+
+KINDS: dict[int, FailureKind] = {
+    **{status: kind for kind, status in STATUS.items()},
+    422: "invalid",
+    502: "unavailable",
+    504: "timeout",
+    529: "unavailable",
+}
+
+
+def kind_of(status: int) -> FailureKind:
+    """What a status of HTTP means."""
+    return KINDS.get(status) or ("invalid" if 400 <= status < 500 else "internal")
+
+
+def error_of(failure: Failure, *, known: Sequence[str] = ()) -> LangwrightError:
+    """A failure that another server tells, as the error a person needs to hear. `known` are the
+    models that it has."""
+    said = f"The server says: {failure.message.rstrip('.')}."
+    if failure.kind in ("unauthorized", "forbidden"):
+        return BadSettings(said, remedy="Set LANGWRIGHT_API_KEY to a key of this server's.")
+    if failure.kind == "not_found":
+        named = f"It knows {', '.join(known)}." if known else "Check the address and the model."
+        return NotFound(said, remedy=named)
+    if failure.kind == "too_many":
+        wait = f"in {failure.retry_after} seconds" if failure.retry_after else "later"
+        return Busy(said, remedy=f"Try again {wait}, or ask for less at once.")
+    if failure.kind in ("invalid", "too_large"):
+        long = "context" in (failure.code or "")
+        remedy = "Shorten the prompt or the answer." if long else "Change the request."
+        return BadInput(said, remedy=remedy)
+    return LangwrightError(said, remedy="Try again, and look into the server's log.")

@@ -29,6 +29,8 @@ class Function(Body):
 
 
 class Call(Body):
+    ACCEPTED: ClassVar[Mapping[str, object]] = {"index": ANY}
+
     id: str | None = None
     type: Literal["function"] = "function"
     function: Function
@@ -48,7 +50,7 @@ class Message(Body):
 
     def plain(self, turn: int) -> dict[str, Any]:
         """The turn as a chat template takes it."""
-        if (extra := self.unheeded()) and self.role:
+        if extra := self.odd():
             raise BadBody(f"messages.{turn}.{extra[0]} is not supported.", f"messages.{turn}")
         told: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role}
         content = self.content

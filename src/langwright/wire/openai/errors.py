@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from langwright.wire.failure import Failure, FailureKind
+from langwright.wire.failure import Failure, FailureKind, kind_of
 
 TYPES: dict[FailureKind, str] = {
     "invalid": "invalid_request_error",
@@ -30,3 +31,27 @@ def error_json(failure: Failure) -> dict[str, Any]:
     if failure.window is not None:
         told |= {"n_prompt_tokens": failure.prompt_tokens, "n_ctx": failure.window}
     return {"error": told}
+
+
+def error_read(
+    status: int, answer: Mapping[str, Any] | None, *, retry_after: str | None = None
+) -> Failure:
+    """The failure that a status of HTTP and its JSON tell; some servers leave the envelope out, or
+    tell a text alone."""
+    told = (answer or {}).get("error") or {}
+    if not isinstance(told, Mapping):
+        told = {"message": str(told)}
+    message = told.get("message") or (answer or {}).get("message") or f"status {status}"
+    kind, code = str(told.get("type")), told.get("code")
+    if not isinstance(code, str):  # llama.cpp's is the status
+        code = kind if "context" in kind else None
+    wait = retry_after or ""
+    return Failure(
+        kind_of(status),
+        str(message),
+        told.get("param"),
+        code,
+        int(wait) if wait.isascii() and wait.isdigit() else None,
+        told.get("n_prompt_tokens"),
+        told.get("n_ctx"),
+    )
