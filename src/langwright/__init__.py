@@ -30,7 +30,8 @@ if TYPE_CHECKING:
         tokens,
     )
     from langwright.providers import open_model as load
-    from langwright.server import keys, serve
+    from langwright.server.keys import keys
+    from langwright.server.serve import serve
     from langwright.store import artifacts, lineage, pull, remove, show
     from langwright.text import clean
     from langwright.training import (

@@ -106,6 +106,12 @@ def _shape(config: dict[str, Any], path: Path) -> Any:
     return Architecture.from_hugging_face(config)
 
 
+def describe_shape(shape: Architecture | BertShape | Shape2017) -> Description:
+    """As `describe_module`, of the model with that shape, whatever its weights are held as."""
+    with torch.device("meta"):
+        return describe_module(_module(shape))
+
+
 def _module(shape: Any) -> nn.Module:
     if isinstance(shape, BertShape):
         return Bert(shape)

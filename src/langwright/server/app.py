@@ -12,15 +12,27 @@ from starlette.middleware import Middleware
 from starlette.requests import Request as Call
 from starlette.responses import Response
 
-from langwright.server import openai_routes, own_routes
+from langwright.server import (
+    anthropic_routes,
+    gemini_routes,
+    ollama_routes,
+    openai_routes,
+    own_routes,
+)
 from langwright.server.gate import Gate
 from langwright.server.keys import Keys
 from langwright.server.service import Dialect, Service
 from langwright.wire.failure import Failure, Refused
 
 SWEEP_S = 1.0
+ROOMS = (anthropic_routes, openai_routes, gemini_routes, ollama_routes, own_routes)
 
-DIALECTS = {"": openai_routes.DIALECT}
+DIALECTS = {
+    "/v1/messages": anthropic_routes.DIALECT,
+    "/v1beta": gemini_routes.DIALECT,
+    "/api/": ollama_routes.DIALECT,
+    "": openai_routes.DIALECT,
+}
 """By the beginning of the path; the first that fits."""
 
 
@@ -67,7 +79,7 @@ def application(
         failed=counts,
     )
     return Starlette(
-        routes=[*openai_routes.routes(service), *own_routes.routes(service)],
+        routes=[route for room in ROOMS for route in room.routes(service)],
         middleware=[gate],
         exception_handlers={HTTPException: unknown, Refused: refused},
         lifespan=lifespan,

@@ -9,13 +9,15 @@ from starlette.requests import Request as Call
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from langwright.server import anthropic_routes, gemini_routes
 from langwright.server.catalogue import Offer
 from langwright.server.service import Dialect, Service, guarded
 from langwright.wire import sse
-from langwright.wire.openai import chat, completions, embeddings
+from langwright.wire.openai import chat, completions, embeddings, responses
 from langwright.wire.openai.chat_reply import ChatReply
 from langwright.wire.openai.completions import CompletionReply
 from langwright.wire.openai.errors import error_json
+from langwright.wire.openai.responses_reply import ResponsesReply
 
 DIALECT = Dialect(error_json, sse.KEEP_ALIVE)
 
@@ -37,11 +39,23 @@ def routes(service: Service) -> Iterator[Route]:
         vectors, tokens, name, headers = await service.embed(ask)
         return JSONResponse(embeddings.reply(ask, name, vectors, tokens), headers=headers)
 
+    async def responds(call: Call) -> Response:
+        ask = responses.read(await call.body(), lenient=lenient)
+        return await service.answer(call, ask, ResponsesReply, DIALECT)
+
     async def models(call: Call) -> Response:
+        if anthropic_routes.is_meant(call):
+            return await anthropic_routes.models(call, service)
+        if gemini_routes.is_meant(call):
+            return await gemini_routes.models(call, service)
         data = [model_json(one, service) for one in service.catalogue.offers().values()]
         return JSONResponse({"object": "list", "data": data})
 
     async def model(call: Call) -> Response:
+        if anthropic_routes.is_meant(call):
+            return await anthropic_routes.model(call, service)
+        if gemini_routes.is_meant(call):
+            return await gemini_routes.model(call, service)
         offer, headers = service.offer(call.path_params["name"])
         return JSONResponse(model_json(offer, service), headers=headers)
 
@@ -49,6 +63,7 @@ def routes(service: Service) -> Iterator[Route]:
         ("/chat/completions", chats, "POST"),
         ("/completions", completes, "POST"),
         ("/embeddings", embeds, "POST"),
+        ("/responses", responds, "POST"),
         ("/models", models, "GET"),
         ("/models/{name:path}", model, "GET"),
     ):

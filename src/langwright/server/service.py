@@ -75,9 +75,16 @@ class Service:
         return offers[found], {UNHEEDED: ", ".join(dict.fromkeys(named))} if named else {}
 
     async def answer(
-        self, call: Call, ask: Ask, reply: Callable[[Ask, Envelope], Reply], dialect: Dialect
+        self,
+        call: Call,
+        ask: Ask,
+        reply: Callable[[Ask, Envelope], Reply],
+        dialect: Dialect,
+        *,
+        feeds: bool = False,
     ) -> Response:
-        """Answer `ask`, at once or as a stream. Raises what fails before the first byte."""
+        """Answer `ask`, at once or as a stream. `feeds`: an answer that is told at once is fed to
+        the reply too as it comes, for the times. Raises what fails before the first byte."""
         offer, headers = self.offer(ask.model, ask.unheeded)
         watch = Watch(self.metrics, offer.name)
         async with AsyncExitStack() as stack:
@@ -87,7 +94,7 @@ class Service:
             events = self._events(loaded, ask.requests, watch)
             await stack.enter_async_context(aclosing(events))
             if not ask.stream:
-                found = await until_gone(call.receive, _all(events))
+                found = await until_gone(call.receive, _all(events, made if feeds else None))
                 if found is None:
                     return Response(status_code=499)
                 return JSONResponse(made.whole(found), headers=headers)
@@ -113,6 +120,23 @@ class Service:
 
             vectors, tokens = await loaded.bridge.call(work)
             return vectors, tokens, loaded.name, headers
+
+    async def count(self, ask: Ask) -> tuple[int, dict[str, str]]:
+        """How many tokens the prompt of a call has, and headers."""
+        request = ask.request
+        assert request.messages is not None
+        messages, tools = request.messages, request.tools
+
+        def work(model: Model) -> int:
+            if model.template is None:
+                raise Unsupported(
+                    f"'{model.name}' has no chat template.", remedy="Use a model for chat."
+                )
+            ids = model.template.encode(messages, tools=tools, add_generation_prompt=True)
+            return len(ids)
+
+        tokens, _, headers = await self.compute(ask.model, work, ask.unheeded)
+        return tokens, headers
 
     async def compute(
         self, name: str | None, work: Callable[[Model], Found], unheeded: Iterable[str] = ()
@@ -222,5 +246,12 @@ def _pieces(loaded: Loaded) -> Callable[[int], bytes]:
         return lambda token: f"<{token}>".encode()
 
 
-async def _all(events: AsyncIterator[Event]) -> list[Event]:
-    return [event async for event in events]
+async def _all(events: AsyncIterator[Event], fed: Reply | None) -> list[Event]:
+    """All events, or none where they were fed to the reply."""
+    found = []
+    async for event in events:
+        if fed is None:
+            found.append(event)
+        else:
+            fed.feed(event)
+    return found

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from langwright.backend.bridge import Bridge
@@ -38,6 +39,34 @@ class Loaded:
     @property
     def name(self) -> str:
         return self.model.name
+
+    @cached_property
+    def about(self) -> dict[str, Any] | None:
+        """The model's shape in words and numbers; None of another program's."""
+        try:
+            module = self.model.module
+        except Unsupported:
+            return None
+        from langwright.model.description import describe_shape  # brings torch
+
+        told = describe_shape(module.shape)
+        count = told["parameters"]["total"]
+        return {
+            "family": told["family"],
+            "count": count,
+            "parameters": f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.1f}M",
+            "dtype": str(module.dtype).removeprefix("torch."),
+            "window": told["context_length"],
+            "width": told["hidden_size"],
+            "layers": told["num_layers"],
+        }
+
+    @property
+    def gpu_bytes(self) -> int:
+        try:
+            return self.bytes if self.model.module.device.type == "cuda" else 0
+        except Unsupported:
+            return 0
 
 
 Opener = Callable[[str], Model]
@@ -174,8 +203,3 @@ def chosen(asked: str, served: Sequence[str], lenient: bool) -> tuple[str, bool]
     if lenient and served:
         return served[0], True
     raise NotFound(f"There is no model '{asked[:120]}'.", remedy=suggest(asked[:120], served))
-
-
-def about(one: Loaded) -> dict[str, Any]:
-    """What `/api/ps` tells."""
-    return {"name": one.name, "bytes": one.bytes, "since": one.since, "keep_s": one.keep_s}

@@ -27,7 +27,8 @@ class Reply(Protocol):
     """Writes one answer: as a stream by `begin`, `feed` with each event, and `end` (or `fail`, at
     any time); or at once, as the JSON that `whole` makes of all events."""
 
-    media_type: str
+    @property
+    def media_type(self) -> str: ...
 
     def begin(self) -> bytes: ...
 
