@@ -91,6 +91,21 @@ def test_a_call_with_everything() -> None:
     assert request.constraint is not None
 
 
+def test_blocks_keep_their_order() -> None:
+    result = {"type": "tool_result", "tool_use_id": "c", "content": "sky"}
+    blocks = [{"type": "text", "text": "a"}, result, {"type": "text", "text": "b"}]
+    told = read(body(messages=[{"role": "user", "content": blocks}])).request.messages or []
+    assert [(one["role"], one["content"]) for one in told] == [
+        ("user", "a"), ("tool", "sky"), ("user", "b"),
+    ]  # fmt: skip
+
+
+def test_a_call_is_heard_at_once() -> None:
+    reply, reading = MessagesReply(read(body()), g.envelope()), MessagesReading()
+    raw = reply.begin() + reply.feed(g.TALK[4])
+    assert [one.calls for one in reading.feed(raw)] == [g.TALK[4].calls]
+
+
 @pytest.mark.parametrize(
     ("more", "names"),
     [

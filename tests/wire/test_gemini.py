@@ -295,6 +295,8 @@ def test_errors(served: g.Served, client: genai.Client) -> None:
     with pytest.raises(LangwrightError, match="It is ill"):
         g.heard(GeminiReading(), g.streamed(GeminiReply(read(body()), g.envelope()), failed))
     assert g.spoken(*g.heard(GeminiReading(), b"")).finish_reason == "error"
+    thinks = {"promptTokenCount": 3, "candidatesTokenCount": 2, "thoughtsTokenCount": 5}
+    assert g.spoken(*GeminiReading().whole({"usageMetadata": thinks})).usage == Usage(3, 7)
     blocked = {"promptFeedback": {"blockReason": "SAFETY"}}
     assert g.spoken(*GeminiReading().whole(blocked)).error == "The prompt was blocked: SAFETY."
     for wrong in (b"data: {oops\n\n", b"data: []\n\n", b'data: {"candidates": [3]}\n\n'):

@@ -162,6 +162,10 @@ def test_ollamas_client_chats(served: g.Served, client: ollama.Client) -> None:
     calls = [call for part in parts for call in part.message.tool_calls or ()]
     assert list(one.message.tool_calls or ()) == calls
     assert [call.function.name for call in calls] == ["look", "count"]
+    raw = g.streamed(ChatReply(ask, g.envelope()), g.TALK)
+    for lines in (raw.splitlines(), [json.dumps(whole)]):
+        told_calls = [c for one in lines for c in json.loads(one)["message"].get("tool_calls", [])]
+        assert [call["function"]["index"] for call in told_calls] == [0, 1]
     assert [part.done for part in parts] == [False] * 6 + [True]
     last = parts[-1]
     for told in (one, last):

@@ -156,6 +156,7 @@ def test_each_way_to_end() -> None:
     cut = [Event("r", "a"), Event("r", finish_reason="length", usage=Usage(1, 1))]
     whole = Response.model_validate(ResponsesReply(ask, g.envelope()).whole(cut), strict=True)
     assert whole.status == "incomplete"
+    assert whole.output[-1].status == "incomplete"  # type: ignore[union-attr]
     assert whole.incomplete_details is not None
     assert whole.incomplete_details.reason == "max_output_tokens"
     raw = g.streamed(ResponsesReply(ask, g.envelope()), cut)
