@@ -21,6 +21,7 @@ from langwright.model import Architecture, Decoder, ModelBundle, save_folder
 from langwright.store import Store
 from langwright.tokens import CHATML, TURN_END, ChatTemplate, Tokenizer
 from langwright.training import constitution, sft
+from langwright.training.comparisons import read_comparisons
 from langwright.training.constitutional.author import Author, Written
 from langwright.training.constitutional.course import Course
 from langwright.training.constitutional.forms import Forms
@@ -123,6 +124,10 @@ def test_from_prompts_to_a_trained_model(place: Path, here: Store) -> None:
     assert {pair for pair in pairs if pair[0] not in revised} <= set(helpful)
     # The model that was trained is the one whose answers are compared.
     compared = lines_of(here, "whole-comparisons", "comparisons.jsonl")
+    # What the stages behind it learn from.
+    place = here.path(here.get("whole-comparisons")) / "comparisons.jsonl"
+    read = read_comparisons(place)
+    assert [one.principle for one in read] == [one["principle"] for one in compared]
     assert {model for line in compared for model in line["models"]} == {"whole-sft"}
     told = result["feedback"]
     assert len(compared) == told["pairs"] == 9 - told["equal"] - told["empty"]

@@ -28,7 +28,7 @@ class Comparison:
     how probable it is that the first is the better one (a soft label); without it the ranks are
     certain. `margin`: by how much the better one is better, in the units of a reward. `rater`: who
     said so, `at` when (ISO 8601). `models`: what wrote each answer, and `sampling` how. `source`:
-    where it comes from.
+    where it comes from, `principle` the rule that a judge chose by.
 
     Raises `BadInput` for what contradicts itself.
     """
@@ -43,6 +43,7 @@ class Comparison:
     models: Sequence[str] | None = None
     sampling: Mapping[str, Any] | None = None
     source: str | None = None
+    principle: str | None = None
 
     def __post_init__(self) -> None:
         check_prompt(self.messages)
@@ -63,7 +64,7 @@ class Comparison:
         for key in ("probability", "margin"):
             if not (getattr(self, key) is None or _is_number(getattr(self, key))):
                 return f"'{key}' is no finite number"
-        for key in ("rater", "at", "source"):
+        for key in ("rater", "at", "source", "principle"):
             if not isinstance(getattr(self, key), str | None):
                 return f"'{key}' is no text"
         if self.models is not None and (isinstance(self.models, str) or len(self.models) != num):
