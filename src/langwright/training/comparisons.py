@@ -28,7 +28,8 @@ class Comparison:
     how probable it is that the first is the better one (a soft label); without it the ranks are
     certain. `margin`: by how much the better one is better, in the units of a reward. `rater`: who
     said so, `at` when (ISO 8601). `models`: what wrote each answer, and `sampling` how. `source`:
-    where it comes from, `principle` the rule that a judge chose by.
+    where it comes from. `principle`: the rule that a judge chose by, and `orders` the
+    probability as it was when the answers were shown in this order and in the other.
 
     Raises `BadInput` for what contradicts itself.
     """
@@ -44,6 +45,7 @@ class Comparison:
     sampling: Mapping[str, Any] | None = None
     source: str | None = None
     principle: str | None = None
+    orders: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         check_prompt(self.messages)
@@ -69,6 +71,8 @@ class Comparison:
                 return f"'{key}' is no text"
         if self.models is not None and (isinstance(self.models, str) or len(self.models) != num):
             return f"'models' are not {num} names"
+        if self.orders is not None and not all(_is_number(one) for one in self.orders):
+            return "'orders' are no finite numbers"
         if self.sampling is not None and not isinstance(self.sampling, Mapping):
             return "'sampling' is no table"
         return self._wrong_probability()
