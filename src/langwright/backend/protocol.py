@@ -26,6 +26,7 @@ class Capabilities:
     likelihood: bool = False
     adapters: tuple[str, ...] = ()
     tools: bool = False
+    think: bool = False
     at_once: int = 1
     """So many calls are answered together, each from a thread of its own."""
 

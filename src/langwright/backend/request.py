@@ -54,9 +54,9 @@ class Request:
     of one that the back end holds. After `deadline_s` seconds the answer ends as it stands.
 
     `tools` (OpenAI's form) are told to the model by its chat template; `tool_choice` says whether
-    it may, must or must not call one. `prompt_logprobs` asks for the log-probabilities of the
-    prompt's own tokens and so many of the likeliest; then `max_tokens` may be 0: the prompt is only
-    read.
+    it may, must or must not call one. `think` says whether it thinks before it answers (None: as
+    its template has it). `prompt_logprobs` asks for the log-probabilities of the prompt's own
+    tokens and so many of the likeliest; then `max_tokens` may be 0: the prompt is only read.
     """
 
     text: str | None = None
@@ -75,6 +75,7 @@ class Request:
     tools: Sequence[Mapping[str, Any]] | None = None
     tool_choice: ToolChoice = "auto"
     prompt_logprobs: int | None = None
+    think: bool | None = None
 
     def __post_init__(self) -> None:
         given = [part for part in (self.text, self.messages, self.token_ids) if part is not None]

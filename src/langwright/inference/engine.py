@@ -100,6 +100,7 @@ class Engine:
             chat=self.reader.parts.template is not None,
             context_length=self.reader.window,
             tools=bool(self.reader.form and self.reader.form.calls),
+            think=bool(self.reader.parts.template and self.reader.parts.template.may_think),
             at_once=self.settings.max_slots,
         )
 

@@ -47,7 +47,7 @@ class Reader:
                 )
             tools = None if request.tool_choice == "none" else request.tools
             ids = self.parts.template.encode(
-                request.messages, tools=tools, add_generation_prompt=True
+                request.messages, tools=tools, add_generation_prompt=True, think=request.think
             )
         elif request.text is not None:
             ids = self.with_start(self.parts.tokenizer.encode(request.text))

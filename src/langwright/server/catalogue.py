@@ -71,6 +71,20 @@ class Catalogue:
             return Offer(name, base, adapter, artifacts.get(adapter))
         return Offer(name, name, None, artifacts.get(name))
 
+    def step(self, name: str) -> Offer | None:
+        """A step of a run that is followed, as `run@400`; None where the name is none such."""
+        run, at, _ = name.partition("@")
+        if not (self._settings.follow and at and run in self.offers()):
+            return None
+        return Offer(name, name)
+
+    def latest(self, name: str) -> str | None:
+        """What a name means just now: of a run its latest checkpoint; None where that is gone."""
+        try:
+            return place_of(name, self.store, ("model",)).name
+        except LangwrightError:
+            return None
+
     def _has_model(self, run: str) -> bool:
         try:
             place_of(run, self.store, ("model",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -12,6 +13,7 @@ from langwright.errors import BadSettings
 from langwright.progress import say
 from langwright.server.app import application
 from langwright.server.catalogue import Catalogue
+from langwright.server.follow import follow
 from langwright.server.gate import LOOPBACK
 from langwright.server.keys import Keys
 from langwright.server.service import Service
@@ -47,7 +49,7 @@ def serve(
     host = f"[{how.host}]" if ":" in how.host else how.host
     url = f"http://{host}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
-        application(service),
+        application(service, beside=partial(follow, service) if how.follow else None),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=DRAIN_S,

@@ -69,10 +69,12 @@ class Service:
             message = f"'{named[0]}' is not supported here: this server ignores nothing in silence."
             raise Refused(Failure("invalid", message, named[0], "unsupported_parameter"))
         offers = self.catalogue.offers()
-        found, another = chosen(name, list(offers), self.settings.lenient)
-        if another:
-            named.append("model")
-        return offers[found], {UNHEEDED: ", ".join(dict.fromkeys(named))} if named else {}
+        offer = self.catalogue.step(name)
+        if offer is None:
+            found, another = chosen(name, list(offers), self.settings.lenient)
+            named += ["model"] if another else []
+            offer = offers[found]
+        return offer, {UNHEEDED: ", ".join(dict.fromkeys(named))} if named else {}
 
     async def answer(
         self,
@@ -132,8 +134,8 @@ class Service:
                 raise Unsupported(
                     f"'{model.name}' has no chat template.", remedy="Use a model for chat."
                 )
-            ids = model.template.encode(messages, tools=tools, add_generation_prompt=True)
-            return len(ids)
+            how = {"tools": tools, "add_generation_prompt": True, "think": ask.think}
+            return len(model.template.encode(messages, **how))  # type: ignore[arg-type]
 
         tokens, _, headers = await self.compute(ask.model, work, ask.unheeded)
         return tokens, headers
@@ -191,21 +193,24 @@ class Service:
     ) -> tuple[Ask, dict[str, str]]:
         """The call as the model can be asked: by its adapter, within the server's deadline; and in
         lenient mode without tools that it has no words for."""
-        can = loaded.model.backend.capabilities()
-        requests = ask.requests
-        if self.settings.lenient and not can.tools and any(one.tools for one in requests):
-            requests = tuple(replace(one, tools=None, tool_choice="auto") for one in requests)
-            named = headers.get(UNHEEDED)
-            headers = {UNHEEDED: f"{named}, tools" if named else "tools"}
+        can, dropped = loaded.model.backend.capabilities(), dict[str, Any]()
+        if self.settings.lenient:
+            if not can.tools and any(one.tools for one in ask.requests):
+                dropped |= {"tools": None, "tool_choice": "auto"}
+            if ask.think is not None and not can.think:
+                dropped["think"] = None
+            named = [one for one in (headers.get(UNHEEDED), *dropped) if one]
+            headers = {UNHEEDED: ", ".join(named)} if named else {}
         requests = tuple(
             replace(
                 one,
+                **{"think": ask.think, **dropped},
                 adapter=offer.adapter,
                 deadline_s=min(
                     one.deadline_s or self.settings.deadline_s, self.settings.deadline_s
                 ),
             )
-            for one in requests
+            for one in ask.requests
         )
         return replace(ask, requests=requests), headers
 

@@ -61,6 +61,11 @@ class ChatTemplate:
         self._template = compiled(source)
 
     @property
+    def may_think(self) -> bool:
+        """Whether it can be told to have the model think, or not to."""
+        return "enable_thinking" in self.source
+
+    @property
     def tells_date(self) -> bool:
         """Whether it asks for the date (which in training is always `TRAINING_DAY`)."""
         return "strftime_now" in self.source
@@ -82,9 +87,19 @@ class ChatTemplate:
         *,
         tools: Tools | None = None,
         add_generation_prompt: bool = False,
+        think: bool | None = None,
     ) -> list[int]:
-        """The ids that the model reads."""
-        return self._encode(self._seen(messages, tools, add_generation_prompt)[0], {})[0]
+        """The ids that the model reads. `think`: whether it is to think before it answers (None: as
+        the template has it); raises `BadInput` where the template cannot be told."""
+        if think is not None and not self.may_think:
+            if think or "</think>" in self.source:
+                raise BadInput(
+                    "The chat template cannot be told whether the model is to think.",
+                    remedy="Leave that out.",
+                )
+            think = None
+        text, _ = self._seen(messages, tools, add_generation_prompt, think=think)
+        return self._encode(text, {})[0]
 
     def encode_with_mask(
         self, messages: Messages, *, tools: Tools | None = None
@@ -223,15 +238,16 @@ class ChatTemplate:
         tools: Tools | None,
         add_generation_prompt: bool,
         now: datetime | None = None,
+        think: bool | None = None,
     ) -> tuple[str, _Spans]:
         """As `_render`; raises `BadInput` that names the turn from which on the template refuses
         the conversation, and where it has no place for tools."""
         try:
-            found = self._render(messages, tools, add_generation_prompt, now)
+            found = self._render(messages, tools, add_generation_prompt, now, think)
         except _Refused as refusal:
             turn = self._refused(messages, tools, add_generation_prompt)
             raise _Refused(refusal.reason, turn) from None
-        if tools and found == self._render(messages, None, add_generation_prompt, now):
+        if tools and found == self._render(messages, None, add_generation_prompt, now, think):
             raise BadInput(
                 "The chat template has no place for tools.",
                 remedy="Leave them out, or take a model whose template writes them.",
@@ -255,6 +271,7 @@ class ChatTemplate:
         tools: Tools | None,
         add_generation_prompt: bool,
         now: datetime | None = None,
+        think: bool | None = None,
     ) -> tuple[str, _Spans]:
         """The disguised text and the spans of its generation marks."""
         given = normal(messages)
@@ -274,6 +291,7 @@ class ChatTemplate:
                 bos_token=self.bos,
                 eos_token=self.eos,
                 strftime_now=lambda form: (now or datetime.now()).strftime(form),
+                **({} if think is None else {"enable_thinking": think}),
             )
         except Exception as error:  # whatever the template's own code runs into
             raise _Refused(str(error) or type(error).__name__) from None
