@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from langwright.errors import LangwrightError, Unsupported
-from langwright.lifecycle.export.probes import Probe, probes_of
+from langwright.lifecycle.export.probes import Probe, page_probes, probes_of
 from langwright.model import Decoder, ModelBundle, load_gguf
 from langwright.tokens import cutting
 
@@ -39,7 +40,12 @@ TOP1 = 0.85
 """Least share of places where the likeliest token is the rounded model's."""
 LIKELY = 1e-4
 """Log-probabilities are compared where a token has at least this probability."""
-_ENGINES = {"hf": ("transformers", "transformers"), "gguf": ("llama.cpp", "xllamacpp")}
+_ENGINES = {
+    "hf": ("transformers", "transformers"),
+    "gguf": ("llama.cpp", "xllamacpp"),
+    "html": ("node", None),
+}
+"""The program that reads each kind of export, and the module that brings it."""
 
 
 class Unproved(LangwrightError):
@@ -75,13 +81,20 @@ class Proof:
         return asdict(self)
 
 
+def engine_of(kind: str) -> str:
+    """The program that an export is proved in."""
+    return _ENGINES[kind][0]
+
+
 def need_engine(kind: str) -> None:
     """Raises `Unsupported` where the program that is to read the export is not installed."""
     name, module = _ENGINES[kind]
-    if find_spec(module) is None:
+    found = shutil.which(name) if module is None else find_spec(module)
+    if found is None:
+        bring = "Install Node.js" if module is None else "pip install 'langwright[export]'"
         raise Unsupported(
             f"An export is proved in {name}, which is not installed.",
-            remedy="pip install 'langwright[export]', or write unproved files with --unproved.",
+            remedy=f"{bring}, or write unproved files with --unproved.",
         )
 
 
@@ -90,7 +103,7 @@ def prove(
 ) -> Proof:
     """Have the other program read `path`, written from `model`; `rounding` gives the values of a
     tensor as the files hold them, None where they hold all of it."""
-    probes = probes_of(model)
+    probes = page_probes(model) if kind == "html" else probes_of(model)
     before = _logprobs(model.module, probes)
     same = before
     module = model.module
@@ -156,7 +169,7 @@ class _Bound:
 
 
 def _bound(kind: str, module: Decoder, dtype: str) -> _Bound:
-    if kind == "hf" or dtype == "f32":
+    if kind in ("hf", "html") or dtype == "f32":
         gelu = kind == "gguf" and module.shape.activation == "gelu_tanh"
         return _Bound(GELU if gelu else EXACT)
     if dtype == "f16":
