@@ -6,13 +6,10 @@ file that brings the other program down must not take us with it.
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -127,51 +124,10 @@ class LlamaCpp:
             raise RuntimeError(f"{verb}: {error.read().decode(errors='replace')}") from None
 
 
-class Node:
-    """A page's own program with the page's weights, run by node."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = "node"
-        with as_file(files("langwright.lifecycle.export").joinpath("web", "prove.js")) as script:
-            # Its complaints go where ours go.
-            self._process = subprocess.Popen(
-                ["node", str(script), str(path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                encoding="utf-8",
-            )
-            self.version = self._ask("version")
-
-    def ids(self, probe: dict[str, Any]) -> list[int]:
-        if probe["messages"] is not None:
-            return list(self._ask("chat", turns=[one["content"] for one in probe["messages"]]))
-        return list(self._ask("text", text=probe["text"]))
-
-    def logprobs(self, ids: list[int], places: list[int]) -> Rows:
-        raw = base64.b64decode(self._ask("logits", ids=ids, places=places))
-        logits = np.frombuffer(raw, "<f4").reshape(len(places), -1).astype(np.float64)
-        logits -= logits.max(-1, keepdims=True)
-        found = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-        return np.asarray(found, dtype=np.float32)
-
-    def _ask(self, kind: str, **asked: Any) -> Any:
-        stream, answers = self._process.stdin, self._process.stdout
-        assert stream is not None
-        assert answers is not None
-        stream.write(json.dumps({"kind": kind, **asked}) + "\n")
-        stream.flush()
-        line = answers.readline()
-        if not line:
-            raise RuntimeError(f"error: node ended with {self._process.wait()}")
-        return json.loads(line)
-
-
 def main(kind: str, path: Path, folder: Path) -> None:
     """Answer `folder`/asked.json with `folder`/answered.json and logprobs.npz."""
     asked = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
-    kinds: dict[str, type[Transformers | LlamaCpp | Node]]
-    kinds = {"hf": Transformers, "gguf": LlamaCpp, "html": Node}
-    witness = kinds[kind](path)
+    witness = Transformers(path) if kind == "hf" else LlamaCpp(path)
     probes: Probes = asked["probes"]
     answered: dict[str, Any] = {"engine": witness.name, "version": witness.version}
     answered["ids"] = [witness.ids(probe) for probe in probes]

@@ -56,6 +56,8 @@ class Decoder {
     for (const [name, width] of Object.entries(widths)) {
       this.places[name] = { at: this.reserve(4 * width), width };
     }
+    const widest = Math.max(...Object.values(widths));
+    this.quants = { at: this.reserve(4 * widest), scales: this.reserve(4 * Math.ceil(widest / 32)) };
     this.cacheSize = 4 * shape.context * this.headPadded; // of one head: its keys, or its values
     this.cache = this.reserve(2 * shape.num_layers * shape.num_kv_heads * this.cacheSize);
   }
@@ -214,10 +216,12 @@ class Decoder {
   }
 
   multiply({ matrix, bias }, from, to) {
-    const { products } = this;
+    const { products, quants } = this;
     const { at, scales, rows, columns, padded } = matrix;
-    if (matrix.type === "q8_0") products.product_q8(to.at, at, scales, from.at, rows, columns);
-    else products.product_f32(to.at, at, from.at, rows, padded);
+    if (matrix.type === "q8_0") {
+      products.to_whole(from.at, quants.at, quants.scales, columns);
+      products.product_q8(to.at, at, scales, quants.at, quants.scales, rows, columns);
+    } else products.product_f32(to.at, at, from.at, rows, padded);
     if (bias) add(to.values, bias);
   }
 

@@ -53,10 +53,12 @@ class Model {
   }
 
   // How many of these ids need not be read again; what was read beyond them is forgotten. The last
-  // two always are: only so is it known how likely the last one was, and what comes behind it.
-  rewind(ids) {
+  // two always are: only so is it known how likely the last one was, and what comes behind it. With
+  // `look`, what was read without looking ahead is read again.
+  rewind(ids, look = true) {
     let same = 0;
-    while (same < ids.length - 1 && this.read[same] === ids[same]) same++;
+    const held = () => this.read[same] === ids[same] && (!look || this.ahead[same]);
+    while (same < ids.length - 1 && held()) same++;
     same = Math.max(0, same - 1);
     this.read.length = this.ahead.length = this.decoder.length = same;
     this.chances.length = Math.min(this.chances.length, same + 1);
@@ -64,12 +66,18 @@ class Model {
     return same;
   }
 
-  // Read one id; returns the logits behind it, valid until the next is read.
-  take(id) {
+  // Read one id; returns the logits behind it, valid until the next is read. Without `look` there
+  // are none, which saves the widest of all products.
+  take(id, look = true) {
     const place = this.read.length;
     if (this.now) this.chances[place] = this.now.probability(id);
     this.decoder.read(id);
     this.read.push(id);
+    if (!look) {
+      this.now = null;
+      this.ahead.push(null);
+      return null;
+    }
     const logits = this.decoder.logits();
     this.now = new Ahead(logits.subarray(0, this.settings.shape.tokens));
     this.ahead.push(this.now.likeliest().map((one) => [one, this.now.probability(one)]));
@@ -84,9 +92,9 @@ class Ahead {
   constructor(logits) {
     this.logits = logits;
     let most = -Infinity;
-    for (const logit of logits) if (logit > most) most = logit;
+    for (let id = 0; id < logits.length; id++) if (logits[id] > most) most = logits[id];
     let sum = 0;
-    for (const logit of logits) sum += Math.exp(logit - most);
+    for (let id = 0; id < logits.length; id++) sum += Math.exp(logits[id] - most);
     this.total = most + Math.log(sum);
   }
 

@@ -69,6 +69,7 @@ function clear() {
   turns = [];
   given = "";
   text.value = "";
+  element("count").textContent = "";
 }
 
 function ask(event) {
@@ -84,6 +85,7 @@ function ask(event) {
     newParagraph("asked", typed);
     newParagraph("said");
     text.value = "";
+    element("count").textContent = "";
     worker.postMessage({ kind: "answer", turns, ...settings });
   } else {
     given = typed;
@@ -159,6 +161,10 @@ const HEARD = {
     go.disabled = false;
     say("Ready.");
   },
+  tokens({ ids, message }) {
+    const words = ids.length === 1 ? "1 token" : `${ids.length} tokens`;
+    element("count").textContent = message || (text.value ? words : "");
+  },
   prompt(token) {
     addToken(token, true);
   },
@@ -206,6 +212,7 @@ worker.onerror = (event) => HEARD.error({ message: event.message || "The program
 form.addEventListener("submit", ask);
 stop.addEventListener("click", () => worker.postMessage({ kind: "stop" }));
 element("clear").addEventListener("click", () => waiting || clear());
+text.addEventListener("input", () => worker.postMessage({ kind: "count", text: text.value }));
 text.addEventListener("keydown", (event) => {
   const alone = event.key === "Enter" && !event.isComposing;
   if (alone && (mode() === "chat" ? !event.shiftKey : event.ctrlKey || event.metaKey)) ask(event);

@@ -37,9 +37,9 @@ async function main() {
       const kept = Buffer.alloc(4 * places.length * model.settings.shape.vocab_size);
       model.rewind([]);
       ids.forEach((id, place) => {
-        const logits = model.take(id);
         const row = places.indexOf(place);
-        if (row < 0) return;
+        const logits = model.take(id, row >= 0);
+        if (!logits) return;
         const { buffer, byteOffset, byteLength } = logits;
         Buffer.from(buffer, byteOffset, byteLength).copy(kept, row * byteLength);
       });

@@ -37,11 +37,12 @@ async function answer({ text, turns, temperature, topK, most }) {
     throw new Error(`The text has ${ids.length} tokens; this page holds ${context}.`);
   }
   let started = performance.now();
-  const kept = model.rewind(ids);
-  if (!turns) for (let place = 0; place < kept; place++) post("prompt", told(ids[place], place));
+  const look = !turns; // what stands around the turns is not shown
+  const kept = model.rewind(ids, look);
+  if (look) for (let place = 0; place < kept; place++) post("prompt", told(ids[place], place));
   for (let place = kept; place < ids.length; place++) {
-    model.take(ids[place]);
-    if (!turns) post("prompt", told(ids[place], place));
+    model.take(ids[place], look || place === ids.length - 1);
+    if (look) post("prompt", told(ids[place], place));
     await breath();
     if (stopped) return { reason: "stopped", count: 0, seconds: 0, reading: 0, read: 0 };
   }
@@ -80,7 +81,13 @@ const VERBS = {
   },
   tensor: ({ index, base64 }) => model.fill(index, base64),
   ready: () => post("ready", {}),
-  tokenize: ({ text }) => post("tokens", { ids: model.tokenizer.encode(text) }),
+  count: ({ text }) => {
+    try {
+      post("tokens", { ids: model.tokenizer.encode(text) });
+    } catch (error) {
+      post("tokens", { ids: [], message: error.message });
+    }
+  },
   answer: async (asked) => {
     stopped = false;
     post("end", await answer(asked));
