@@ -16,13 +16,22 @@ if TYPE_CHECKING:
 
 def export(
     model: ModelName,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A new folder, or a .gguf file.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A new folder, or a .gguf or .html file.")
+    ],
     to: Annotated[
-        str, typer.Option("--to", metavar="hf|gguf", help="A Hugging Face folder, or GGUF.")
+        str,
+        typer.Option(
+            "--to", metavar="hf|gguf|html", help="A Hugging Face folder, GGUF, or an offline page."
+        ),
     ],
     dtype: Annotated[
         str,
-        typer.Option("--dtype", help="f32, f16, bf16; for GGUF also q8_0, q5_1, q5_0, q4_1, q4_0."),
+        typer.Option(
+            "--dtype",
+            help="f32, f16, bf16; for GGUF also q8_0, q5_1, q5_0, q4_1, q4_0; for a page f32, f16,"
+            " q8_0.",
+        ),
     ] = "f32",
     unproved: Annotated[
         bool, typer.Option("--unproved", help="Write without proof; the files say so.")
@@ -34,8 +43,10 @@ def export(
     from langwright.cli.faults import WrongUsage
     from langwright.cli.output import answer
 
-    if to not in ("hf", "gguf"):
-        raise WrongUsage(f"There is no export to '{to}'.", remedy="Give --to hf or --to gguf.")
+    if to not in ("hf", "gguf", "html"):
+        raise WrongUsage(
+            f"There is no export to '{to}'.", remedy="Give --to hf, --to gguf or --to html."
+        )
     answer(lw.export(model, cast("To", to), path, dtype=dtype, unproved=unproved), as_json, _proofs)
 
 

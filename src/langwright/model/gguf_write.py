@@ -69,7 +69,7 @@ def save_gguf(path: Path, model: ModelBundle, dtype: str = "f32", name: str | No
     for key, value in fields.items():
         _add(writer, key, value)
     for tensor in _tensors(model, known):
-        kind = _kind(tensor.ours, tensor.values.shape, dtype)
+        kind = kind_of(tensor.ours, tensor.values.shape, dtype)
         if kind == "f16" and dtype.startswith("q"):
             say(f"{tensor.name} is written in f16: its rows are no multiple of 32 long.")
         block, size = gguf.GGML_QUANT_SIZES[_ggml(kind)]
@@ -81,7 +81,7 @@ def save_gguf(path: Path, model: ModelBundle, dtype: str = "f32", name: str | No
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     for tensor in _tensors(model, known):  # one at a time: there may be no room for all
-        writer.write_tensor_data(_quantised(tensor.ours, tensor.values, dtype))
+        writer.write_tensor_data(quantised(tensor.ours, tensor.values, dtype))
     writer.close()
     _check(GGUFFile(path), shape)
 
@@ -90,15 +90,16 @@ def rounded(ours: str, values: Values, *, dtype: str) -> Values:
     """The float32 values that a reader has of the tensor `ours` (our name) written as `dtype`."""
     import gguf
 
-    kind = _ggml(_kind(ours, values.shape, dtype))
-    found: Values = gguf.quants.dequantize(_quantised(ours, values, dtype), kind)
+    kind = _ggml(kind_of(ours, values.shape, dtype))
+    found: Values = gguf.quants.dequantize(quantised(ours, values, dtype), kind)
     return found.astype(np.float32, copy=False).reshape(values.shape)
 
 
-def _quantised(ours: str, values: Values, dtype: str) -> Values:
+def quantised(ours: str, values: Values, dtype: str) -> Values:
+    """The bytes of the tensor `ours` (our name) written as `dtype`."""
     import gguf
 
-    kind = _ggml(_kind(ours, values.shape, dtype))
+    kind = _ggml(kind_of(ours, values.shape, dtype))
     found: Values = gguf.quants.quantize(np.ascontiguousarray(values), kind)
     return found
 
@@ -244,7 +245,7 @@ def permute(rows: Values, heads: int) -> Values:
     return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
-def _kind(ours: str, shape: tuple[int, ...], dtype: str) -> str:
+def kind_of(ours: str, shape: tuple[int, ...], dtype: str) -> str:
     """What a tensor is written in."""
     if len(shape) == 1 or ours == "embed_positions.weight" or ours.endswith(".mlp.gate.weight"):
         return "f32"

@@ -15,7 +15,16 @@ from typing import Any, Literal, get_args
 import torch
 
 from langwright.errors import BadInput, suggest
-from langwright.lifecycle.export.proof import Proof, Rounding, Unproved, need_engine, prove
+from langwright.lifecycle.export.page import DTYPES as PAGE_DTYPES
+from langwright.lifecycle.export.page import origin, save_page
+from langwright.lifecycle.export.proof import (
+    Proof,
+    Rounding,
+    Unproved,
+    engine_of,
+    need_engine,
+    prove,
+)
 from langwright.model import ModelBundle, weights_sha256
 from langwright.model.folder import DTYPES as TORCH_DTYPES
 from langwright.model.folder import save_folder
@@ -26,7 +35,7 @@ from langwright.providers import open_model
 from langwright.store import Store
 from langwright.store.atomic import publish_folder, space_checked, sync_tree
 
-To = Literal["hf", "gguf"]
+To = Literal["hf", "gguf", "html"]
 
 
 def export(
@@ -43,7 +52,9 @@ def export(
     `hf`: a folder for transformers, vLLM and the hub (config, safetensors, tokenizer, chat
     template), read again by transformers; `dtype` f32, f16 or bf16. `gguf`: a file for llama.cpp
     and Ollama with a Modelfile beside it, read again by llama.cpp; also q8_0, q5_1, q5_0, q4_1 and
-    q4_0. A `path` that does not end in `.gguf` is a folder, in which the file is `model.gguf`.
+    q4_0. `html`: one page that runs the model in a browser, offline, of at most 200 MB, run again
+    by node; f32, f16 or q8_0. A `path` that does not end in `.gguf` or `.html` is a folder, in
+    which the file is `model.gguf` or `model.html`.
 
     Returns `{"files", "proofs"}`. The proof lies beside the files; `unproved` writes them without,
     and says so there.
@@ -52,7 +63,7 @@ def export(
     written. `Unsupported` where that program is not installed or the format cannot hold the model;
     `BadInput` where something lies at `path` already.
     """
-    dtypes = {"hf": tuple(TORCH_DTYPES), "gguf": DTYPES}
+    dtypes = {"hf": tuple(TORCH_DTYPES), "gguf": DTYPES, "html": PAGE_DTYPES}
     if to not in get_args(To):
         raise BadInput(f"There is no export to '{to}'.", remedy=suggest(str(to), get_args(To)))
     if dtype not in dtypes[to]:
@@ -60,15 +71,20 @@ def export(
     if not unproved:
         need_engine(to)
     target = Path(path).expanduser()
-    if to == "gguf" and target.suffix != ".gguf":
-        target = target / "model.gguf"
+    if to != "hf" and target.suffix != f".{to}":
+        target = target / f"model.{to}"
     _check_free(target)
+    store = store or Store()
     opened = open_model(model, store=store)
     bundle = opened.bundle
     with _aside(target) as aside:
         if to == "hf":
             save_folder(aside, bundle, dtype=dtype)
             written, proof_file = aside, "proof.json"
+        elif to == "html":
+            written, proof_file = aside / target.name, f"{target.stem}.proof.json"
+            told = origin(opened.name, bundle, store)
+            save_page(written, bundle, dtype, told, proved=not unproved)
         else:
             written = aside / target.name
             save_gguf(written, bundle, dtype, name=opened.name)
@@ -77,7 +93,7 @@ def export(
             proof_file = f"{target.stem}.proof.json"
         proofs: list[Proof] = []
         if not unproved:
-            say(f"Written; now {'transformers' if to == 'hf' else 'llama.cpp'} reads it.")
+            say(f"Written; now {engine_of(to)} reads it.")
             rounding = _cast(TORCH_DTYPES[dtype]) if to == "hf" else partial(rounded, dtype=dtype)
             exact = dtype == "f32"
             proofs.append(prove(to, written, bundle, dtype, None if exact else rounding))
@@ -85,7 +101,7 @@ def export(
         refused = next((proof for proof in proofs if not proof.passed), None)
         if refused is not None:
             raise Unproved(_why(refused), remedy="Nothing was written.")
-        files = _publish(aside, target)
+        files = _publish(aside, target, to)
     return {"files": [str(file) for file in files], "proofs": [one.to_json() for one in proofs]}
 
 
@@ -144,10 +160,10 @@ def _aside(target: Path) -> Iterator[Path]:
         ) from None
 
 
-def _publish(aside: Path, target: Path) -> list[Path]:
-    """Move what was written to its place; a folder appears whole, a GGUF file last."""
+def _publish(aside: Path, target: Path, to: To) -> list[Path]:
+    """Move what was written to its place; a folder appears whole, a model's one file last."""
     sync_tree(aside)
-    if target.suffix != ".gguf":
+    if to == "hf":
         names = sorted(file.name for file in aside.iterdir())
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():

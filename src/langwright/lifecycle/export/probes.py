@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from langwright.errors import BadInput
+from langwright.lifecycle.export.page_text import chat_frame
 from langwright.model import ModelBundle
 from langwright.tokens import Messages
 
@@ -90,6 +91,24 @@ def probes_of(model: ModelBundle) -> list[Probe]:
         except BadInput:  # a template without a system turn
             continue
         found.append(Probe(ids, window, messages=messages))
+    return found
+
+
+def page_probes(model: ModelBundle) -> list[Probe]:
+    """Those of what a page offers: raw texts, in which the names of special tokens are ordinary
+    text, and the conversations that it can write, of a user who speaks first and last."""
+    start = [] if model.start_id is None else [model.start_id]
+    window = model.module.shape.context_length
+    told = " and ".join([*model.tokenizer.special][:8])
+    chats = chat_frame(model) is not None
+    found = [
+        probe
+        for probe in probes_of(model)
+        if (probe.text is not None and not probe.special)
+        or (probe.messages is not None and chats and probe.messages[0]["role"] == "user")
+    ]
+    if told:
+        found.append(Probe([*start, *model.tokenizer.encode(told)], window, text=told))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,30 +17,21 @@ import numpy as np
 import torch
 
 from langwright.errors import LangwrightError, Unsupported
-from langwright.lifecycle.export.probes import Probe, probes_of
+from langwright.lifecycle.export.bounds import LIKELY, bound_of
+from langwright.lifecycle.export.node import Node, NodeFailed
+from langwright.lifecycle.export.probes import Probe, page_probes, probes_of
 from langwright.model import Decoder, ModelBundle, load_gguf
 from langwright.tokens import cutting
 
 Rows = np.ndarray[Any, np.dtype[np.float32]]
 Rounding = Callable[[str, Any], Any]
 
-EXACT, HALF = 1e-4, 0.05
-"""Bounds on the difference of log-probabilities in nats: computed in float32, and in llama.cpp's
-float16. (Its bfloat16 goes as far as 0.2 on a good export of SmolLM2, so that divergence is what
-bounds it.)"""
-GELU = 1e-2
-"""The same in float32 where llama.cpp takes its GELU from a table in half precision."""
-WITNESS_KL = {"bf": 0.005, "q8": 0.05, "q5": 0.05, "q4": 0.05}
-"""Bounds on the mean KL divergence from the same, rounded weights, where llama.cpp computes with
-fewer than 16 exact bits: a good export of SmolLM2 has 0.0002 in bf16 and 0.007 in q4_0."""
-LOSS_KL = {"bf": 0.02, "q8": 0.1, "q5": 0.7, "q4": 1.5}
-"""Bounds on the mean KL divergence from the model before it was rounded; of the same: 0.0004, 0.008
-(q8_0), 0.20 (q5_1), 0.46 (q4_0)."""
-TOP1 = 0.85
-"""Least share of places where the likeliest token is the rounded model's."""
-LIKELY = 1e-4
-"""Log-probabilities are compared where a token has at least this probability."""
-_ENGINES = {"hf": ("transformers", "transformers"), "gguf": ("llama.cpp", "xllamacpp")}
+_ENGINES = {
+    "hf": ("transformers", "transformers"),
+    "gguf": ("llama.cpp", "xllamacpp"),
+    "html": ("node", None),
+}
+"""The program that reads each kind of export, and the module that brings it."""
 
 
 class Unproved(LangwrightError):
@@ -75,13 +67,20 @@ class Proof:
         return asdict(self)
 
 
+def engine_of(kind: str) -> str:
+    """The program that an export is proved in."""
+    return _ENGINES[kind][0]
+
+
 def need_engine(kind: str) -> None:
     """Raises `Unsupported` where the program that is to read the export is not installed."""
     name, module = _ENGINES[kind]
-    if find_spec(module) is None:
+    found = shutil.which(name) if module is None else find_spec(module)
+    if found is None:
+        bring = "Install Node.js" if module is None else "pip install 'langwright[export]'"
         raise Unsupported(
             f"An export is proved in {name}, which is not installed.",
-            remedy="pip install 'langwright[export]', or write unproved files with --unproved.",
+            remedy=f"{bring}, or write unproved files with --unproved.",
         )
 
 
@@ -90,7 +89,7 @@ def prove(
 ) -> Proof:
     """Have the other program read `path`, written from `model`; `rounding` gives the values of a
     tensor as the files hold them, None where they hold all of it."""
-    probes = probes_of(model)
+    probes = page_probes(model) if kind == "html" else probes_of(model)
     before = _logprobs(model.module, probes)
     same = before
     module = model.module
@@ -99,7 +98,7 @@ def prove(
         same = _logprobs(module, probes)
     answered, rows = _ask(kind, path, probes)
     names: dict[str, Any] = {key: answered[key] for key in ("engine", "version")} | {"dtype": dtype}
-    bound = _bound(kind, model.module, dtype)
+    bound = bound_of(kind, model.module, dtype)
     for probe, found in zip(probes, answered["ids"], strict=True):
         if found != probe.ids:
             difference = _token_difference(model, probe, found)
@@ -141,29 +140,6 @@ _NOTHING: dict[str, Any] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Bound:
-    """`tolerance` is of log-probabilities; with a `loss`, that of `mean_kl`, of `witness_kl`."""
-
-    tolerance: float
-    loss: float | None = None
-
-    def holds(self, figures: dict[str, float]) -> bool:
-        if self.loss is None:
-            return figures["max_abs_logprob_diff"] <= self.tolerance
-        near = figures["witness_kl"] <= self.tolerance and figures["top1_agreement"] >= TOP1
-        return near and figures["mean_kl"] <= self.loss
-
-
-def _bound(kind: str, module: Decoder, dtype: str) -> _Bound:
-    if kind == "hf" or dtype == "f32":
-        gelu = kind == "gguf" and module.shape.activation == "gelu_tanh"
-        return _Bound(GELU if gelu else EXACT)
-    if dtype == "f16":
-        return _Bound(HALF)
-    return _Bound(WITNESS_KL[dtype[:2]], LOSS_KL[dtype[:2]])
-
-
 @torch.inference_mode()
 def _logprobs(module: Decoder, probes: list[Probe]) -> list[Rows]:
     """Of all tokens behind each probe's places, [P, V]."""
@@ -192,6 +168,14 @@ def _ask(
     kind: str, path: Path, probes: list[Probe], states: list[int] | None = None
 ) -> tuple[dict[str, Any], list[Rows]]:
     """What the other program answers; raises `Unproved` where it cannot read the files at all."""
+    if kind == "html":
+        try:
+            with Node(path) as node:
+                rows = [node.logprobs(probe.read, probe.places) for probe in probes]
+                told = {"engine": "node", "version": node.version}
+                return told | {"ids": [node.ids(probe) for probe in probes]}, rows
+        except NodeFailed as failure:
+            raise _unreadable(kind, str(failure)) from None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         asked = {"probes": [probe.to_json() for probe in probes], "states": states}
@@ -202,14 +186,18 @@ def _ask(
         )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "rror" in line] or ["it died"]
-            raise Unproved(
-                f"{_ENGINES[kind][0]} cannot read the export: {'; '.join(lines[-3:])[:600]}.",
-                remedy="Nothing was written. --unproved writes the files all the same.",
-            )
+            raise _unreadable(kind, "; ".join(lines[-3:])[:600])
         answered = json.loads((folder / "answered.json").read_text(encoding="utf-8"))
         found = "states.npz" if states is not None else "logprobs.npz"
         with np.load(folder / found) as arrays:
             return answered, [arrays[key] for key in arrays.files]
+
+
+def _unreadable(kind: str, why: str) -> Unproved:
+    return Unproved(
+        f"{_ENGINES[kind][0]} cannot read the export: {why}.",
+        remedy="Nothing was written. --unproved writes the files all the same.",
+    )
 
 
 def _kl(ours: Rows, theirs: Rows) -> Rows:
