@@ -31,6 +31,7 @@ def test_grows_a_model_with_report_and_lineage(store: Store, recipe: str, tmp_pa
     assert list(stages) == [
         "baselines", "pretrain", "questions", "answers before", "fine-tune", "answers after",
         "report",
+        "page",
     ]  # fmt: skip
     report = Path(result["report"]).read_text(encoding="utf-8")
     for figure in (
@@ -86,7 +87,7 @@ def test_what_follows_fine_tuning_is_measured_by_the_same_tests_and_gated(
     preset.write_text(Path(recipe).read_text() + FURTHER)
     result = grow(preset=str(preset), store=store)
     stages = {stage["name"]: stage["metrics"] for stage in result["stages"]}
-    assert list(stages)[-4:] == ["comparisons", "reward", "ppo", "report"]
+    assert list(stages)[-5:] == ["comparisons", "reward", "ppo", "report", "page"]
     before, ppo, after = stages["answers after"], stages["ppo"], store.get("mini")
     # The gate's figures are those of the tests, and its word is what the name means.
     language = {check["test"]: check for check in ppo["checks"]}["bits per byte"]
@@ -116,11 +117,12 @@ def test_a_life_ends_with_a_constitution(store: Store, recipe: str, tmp_path: Pa
     preset = tmp_path / "mini.toml"
     text = Path(recipe).read_text().replace("[constitution]\n", '[constitution]\ntrain = "dpo"\n')
     text = text.replace("context_length = 128", "context_length = 512")
+    text = text.replace("micro_batch_tokens = 256", "micro_batch_tokens = 512")
     preset.write_text(text + FURTHER.replace('["reward", "ppo"]', '["dpo", "constitution"]') + DPO)
     stages = {
         one["name"]: one["metrics"] for one in grow(preset=str(preset), store=store)["stages"]
     }
-    assert list(stages)[-4:] == ["comparisons", "dpo", "constitution", "report"]
+    assert list(stages)[-5:] == ["comparisons", "dpo", "constitution", "report", "page"]
     found = stages["constitution"]
     if "checks" in found:
         assert {"harm", "helpfulness", "bits per byte"} <= {one["test"] for one in found["checks"]}

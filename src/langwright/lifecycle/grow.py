@@ -17,6 +17,7 @@ from langwright.lifecycle.card import build_card, validation_curve
 from langwright.lifecycle.exam import CLOSENESS, FORM, Exam
 from langwright.lifecycle.further import Further, GrowSettings, Stage
 from langwright.lifecycle.gate import decide
+from langwright.lifecycle.mailed import write_page
 from langwright.lifecycle.questions import Question, make_lesson, write_conversations
 from langwright.lifecycle.report import write_report
 from langwright.model import load_model
@@ -107,6 +108,7 @@ class _Growth:
         for stage in chosen:
             self._stage(stage, partial(self._further, stage))
         self._stage("report", self._report)
+        self._stage("page", lambda: write_page(self.name, self.run.folder, self.store))
         stages = self.run.state["stages"]
         result = {
             "model": self.name,
@@ -283,6 +285,8 @@ class _Growth:
         )
         say(f"Model:  {self.name}  ({self.store.path(self.store.get(self.name))})")
         say(f"Report: {self.run.report_path}")
+        if page := stages["page"]["metrics"]["page"]:
+            say(f"Page:   {page}  (runs the model in any browser: mail it)")
         say(f"Talk:   langwright chat {self.name}")
 
     def _write(self, file: str, values: Any) -> None:
