@@ -18,6 +18,7 @@ from langwright.server import (
     ollama_routes,
     openai_routes,
     own_routes,
+    page_routes,
 )
 from langwright.server.gate import Gate
 from langwright.server.keys import Keys
@@ -25,7 +26,7 @@ from langwright.server.service import Dialect, Service
 from langwright.wire.failure import Failure, Refused
 
 SWEEP_S = 1.0
-ROOMS = (anthropic_routes, openai_routes, gemini_routes, ollama_routes, own_routes)
+ROOMS = (anthropic_routes, openai_routes, gemini_routes, ollama_routes, own_routes, page_routes)
 
 DIALECTS = {
     "/v1/messages": anthropic_routes.DIALECT,
