@@ -11,6 +11,10 @@ const told = new WeakMap(); // a cell -> its tokens
 const popover = document.getElementById('popover');
 let shown = null;
 
+// What has no width of its own, and still must be pointed at.
+const LINES = /^[\n\r]+$/;
+const UNSEEN = /^[\p{C}\p{M}\n\r]*$/u;
+
 /** Text that grows, each token a cell of its own; tokens that make a character together share
  *  one. */
 export class Cells {
@@ -44,6 +48,8 @@ export class Cells {
 
   #put(text, tokens) {
     const cell = make('span', 'token', text);
+    if (LINES.test(text)) cell.classList.add('line');
+    else if (UNSEEN.test(text)) cell.classList.add('blank');
     const all = tokens.reduce((sum, one) => sum + one.logprob, 0);
     cell.style.setProperty('--unlikely', (1 - Math.exp(all)).toFixed(3));
     cell.tabIndex = this.element.querySelector('.token') ? -1 : 0;
@@ -91,7 +97,8 @@ function show(cell) {
   cell.setAttribute('aria-describedby', popover.id);
   popover.replaceChildren(...told.get(cell).map(chart));
   popover.hidden = false;
-  const at = cell.getClientRects()[0] ?? cell.getBoundingClientRect();
+  // A space at the end of a line leaves the word on the next.
+  const at = [...cell.getClientRects()].at(-1) ?? cell.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = popover;
   const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - width - 8));
   const below = at.bottom + 6;
