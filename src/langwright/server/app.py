@@ -19,6 +19,7 @@ from langwright.server import (
     openai_routes,
     openapi,
     own_routes,
+    page_routes,
 )
 from langwright.server.gate import Gate
 from langwright.server.keys import Keys
@@ -26,7 +27,15 @@ from langwright.server.service import Dialect, Service
 from langwright.wire.failure import Failure, Refused
 
 SWEEP_S = 1.0
-ROOMS = (anthropic_routes, openai_routes, gemini_routes, ollama_routes, own_routes, openapi)
+ROOMS = (
+    anthropic_routes,
+    openai_routes,
+    gemini_routes,
+    ollama_routes,
+    own_routes,
+    openapi,
+    page_routes,
+)
 
 DIALECTS = {
     "/v1/messages": anthropic_routes.DIALECT,
