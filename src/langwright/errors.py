@@ -40,11 +40,13 @@ class BadInput(LangwrightError):
 
 
 class TooLong(BadInput):
-    """A prompt of `tokens` for which a model's `window`, in tokens, has no room."""
+    """A prompt of `tokens`, or `at_least` so many, for which a model's `window`, in tokens, has no
+    room."""
 
-    def __init__(self, tokens: int, window: int, *, remedy: str) -> None:
+    def __init__(self, tokens: int, window: int, *, remedy: str, at_least: bool = False) -> None:
+        count = f"at least {tokens}" if at_least else str(tokens)
         super().__init__(
-            f"The prompt has {tokens} tokens; the model's window is {window} and must hold the "
+            f"The prompt has {count} tokens; the model's window is {window} and must hold the "
             "answer too.",
             remedy=remedy,
         )

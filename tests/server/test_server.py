@@ -297,3 +297,9 @@ def test_it_is_ready_again_after_a_kill(small: ModelBundle, tmp_path: Path) -> N
     with serving(small, tmp_path / "m", "--port", port, home=tmp_path / "home") as server:
         assert server.chat().status_code == 200
     assert isinstance(server.process, subprocess.Popen)
+
+
+def test_ten_megabytes_are_refused_before_they_are_cut(server: Server) -> None:
+    answer = server.chat("the quick fox " * 700_000)
+    assert answer.status_code == 400
+    assert "at least" in answer.json()["error"]["message"]

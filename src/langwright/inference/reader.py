@@ -39,6 +39,7 @@ class Reader:
 
     def prompt_ids(self, request: Request) -> list[int]:
         """The ids of a request's prompt. Raises when they do not fit the window."""
+        self._check_bytes(request)
         if request.messages is not None:
             if self.parts.template is None:
                 raise Unsupported(
@@ -67,6 +68,24 @@ class Reader:
         if len(ids) >= self.window:
             raise TooLong(len(ids), self.window, remedy=self.longer)
         return ids
+
+    def _check_bytes(self, request: Request) -> None:
+        """Raises `TooLong` for what no cutting could make short enough, before it is cut: that
+        takes memory and time."""
+        if not self.parts.tokenizer.lossless:
+            return
+        texts = [request.text or ""]
+        texts += [str(one.get("content") or "") for one in request.messages or ()]
+        # Without the blanks at both ends, which templates may take away.
+        least = -(-sum(len(text.strip()) for text in texts) // self._longest)
+        if least >= self.window:
+            raise TooLong(least, self.window, remedy=self.longer, at_least=True)
+
+    @cached_property
+    def _longest(self) -> int:
+        """Bytes of the longest token; a character has one at least."""
+        tokenizer = self.parts.tokenizer
+        return max(len(tokenizer.token_bytes(one)) for one in range(tokenizer.vocab_size))
 
     def limit(self, request: Request, prompt: Sequence[int]) -> int:
         """How many tokens the answer may have."""

@@ -17,6 +17,7 @@ from langwright.server import (
     gemini_routes,
     ollama_routes,
     openai_routes,
+    openapi,
     own_routes,
 )
 from langwright.server.gate import Gate
@@ -25,7 +26,7 @@ from langwright.server.service import Dialect, Service
 from langwright.wire.failure import Failure, Refused
 
 SWEEP_S = 1.0
-ROOMS = (anthropic_routes, openai_routes, gemini_routes, ollama_routes, own_routes)
+ROOMS = (anthropic_routes, openai_routes, gemini_routes, ollama_routes, own_routes, openapi)
 
 DIALECTS = {
     "/v1/messages": anthropic_routes.DIALECT,

@@ -20,7 +20,7 @@ from langwright.wire.failure import Failure, Refused
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PUBLIC = ("/", "/health", "/ready", "/page/")
+_PUBLIC = ("/", "/health", "/ready", "/openapi.json", "/page/")
 """What needs no key: it tells nothing of models."""
 _ADMIN = frozenset({"/api/pull", "/api/delete", "/api/copy", "/api/create", "/api/push"})
 
