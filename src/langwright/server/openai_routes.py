@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request as Call
@@ -46,14 +47,14 @@ def routes(service: Service) -> Iterator[Route]:
     async def models(call: Call) -> Response:
         for other in (anthropic_routes, gemini_routes):
             if other.is_meant(call):
-                return await guarded(other.DIALECT, lambda call: other.models(call, service))(call)
+                return await guarded(other.DIALECT, partial(other.models, service=service))(call)
         data = [model_json(one, service) for one in service.catalogue.offers().values()]
         return JSONResponse({"object": "list", "data": data})
 
     async def model(call: Call) -> Response:
         for other in (anthropic_routes, gemini_routes):
             if other.is_meant(call):
-                return await guarded(other.DIALECT, lambda call: other.model(call, service))(call)
+                return await guarded(other.DIALECT, partial(other.model, service=service))(call)
         offer, headers = service.offer(call.path_params["name"])
         return JSONResponse(model_json(offer, service), headers=headers)
 
