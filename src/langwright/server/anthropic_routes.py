@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from starlette.requests import Request as Call
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from langwright.server.service import Dialect, Service, guarded
+from langwright.server.service import UNHEEDED, Dialect, Service, guarded
 from langwright.wire.anthropic import messages
 from langwright.wire.anthropic.errors import error_json
 from langwright.wire.anthropic.models import model_json, models_json
@@ -45,14 +46,26 @@ async def models(call: Call, service: Service) -> Response:
     told = [
         model_json(one.name, created=one.created, window=service.window(one.base)) for one in offers
     ]
-    given = call.query_params
+    given, dropped = dict(call.query_params), list[str]()
+    while True:
+        try:
+            page = _page(told, given)
+        except BadBody as error:
+            if not service.settings.lenient or error.param is None:
+                raise
+            dropped.append(error.param)
+            del given[error.param]
+        else:
+            return JSONResponse(page, headers={UNHEEDED: ", ".join(dropped)} if dropped else {})
+
+
+def _page(told: Sequence[dict[str, Any]], given: Mapping[str, str]) -> dict[str, Any]:
     limit = given.get("limit", "20")
     if not limit.isascii() or not limit.isdigit():
         raise BadBody("limit: it must be a number.", "limit")
-    page = models_json(
+    return models_json(
         told, limit=int(limit[:9]), after_id=given.get("after_id"), before_id=given.get("before_id")
     )
-    return JSONResponse(page)
 
 
 async def model(call: Call, service: Service) -> Response:

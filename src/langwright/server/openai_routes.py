@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request as Call
@@ -44,18 +45,16 @@ def routes(service: Service) -> Iterator[Route]:
         return await service.answer(call, ask, ResponsesReply, DIALECT)
 
     async def models(call: Call) -> Response:
-        if anthropic_routes.is_meant(call):
-            return await anthropic_routes.models(call, service)
-        if gemini_routes.is_meant(call):
-            return await gemini_routes.models(call, service)
+        for other in (anthropic_routes, gemini_routes):
+            if other.is_meant(call):
+                return await guarded(other.DIALECT, partial(other.models, service=service))(call)
         data = [model_json(one, service) for one in service.catalogue.offers().values()]
         return JSONResponse({"object": "list", "data": data})
 
     async def model(call: Call) -> Response:
-        if anthropic_routes.is_meant(call):
-            return await anthropic_routes.model(call, service)
-        if gemini_routes.is_meant(call):
-            return await gemini_routes.model(call, service)
+        for other in (anthropic_routes, gemini_routes):
+            if other.is_meant(call):
+                return await guarded(other.DIALECT, partial(other.model, service=service))(call)
         offer, headers = service.offer(call.path_params["name"])
         return JSONResponse(model_json(offer, service), headers=headers)
 

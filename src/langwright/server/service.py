@@ -61,9 +61,10 @@ class Service:
         self.shelf = Shelf(catalogue.open, settings, self.metrics)
         self.draining = False
 
-    def offer(self, name: str, unheeded: Iterable[str] = ()) -> tuple[Offer, dict[str, str]]:
-        """The model that a call means, and the headers that tell what is not honoured. Raises what
-        is refused."""
+    def offer(self, name: str | None, unheeded: Iterable[str] = ()) -> tuple[Offer, dict[str, str]]:
+        """The model that a call means (None: the first), and the headers that tell what is not
+        honoured. Raises what is refused."""
+        name = self._or_first(name)
         named = list(unheeded)
         if named and not self.settings.lenient:
             message = f"'{named[0]}' is not supported here: this server ignores nothing in silence."
@@ -125,26 +126,25 @@ class Service:
 
     async def count(self, ask: Ask) -> tuple[int, dict[str, str]]:
         """How many tokens the prompt of a call has, and headers."""
-        request = ask.request
-        assert request.messages is not None
-        messages, tools = request.messages, request.tools
-
-        def work(model: Model) -> int:
-            if model.template is None:
+        offer, headers = self.offer(ask.model, ask.unheeded)
+        async with self.shelf.use(offer.base) as loaded:
+            template = loaded.model.template
+            if template is None:
                 raise Unsupported(
-                    f"'{model.name}' has no chat template.", remedy="Use a model for chat."
+                    f"'{loaded.name}' has no chat template.", remedy="Use a model for chat."
                 )
-            how = {"tools": tools, "add_generation_prompt": True, "think": ask.think}
-            return len(model.template.encode(messages, **how))  # type: ignore[arg-type]
-
-        tokens, _, headers = await self.compute(ask.model, work, ask.unheeded)
-        return tokens, headers
+            ask, headers = self._fitting(ask, offer, loaded, headers)
+            said = ask.request
+            assert said.messages is not None
+            how = {"tools": said.tools, "add_generation_prompt": True, "think": said.think}
+            ids = await loaded.bridge.call(lambda: template.encode(said.messages, **how))  # type: ignore[arg-type]
+            return len(ids), headers
 
     async def compute(
         self, name: str | None, work: Callable[[Model], Found], unheeded: Iterable[str] = ()
     ) -> tuple[Found, Callable[[int], bytes], dict[str, str]]:
         """What `work` gives of the model (None: the first), its tokens' bytes, and headers."""
-        offer, headers = self.offer(self._or_first(name), unheeded)
+        offer, headers = self.offer(name, unheeded)
         async with self.shelf.use(offer.base) as loaded:
             found = await loaded.bridge.call(lambda: work(loaded.model))
             return found, _pieces(loaded), headers
@@ -165,7 +165,7 @@ class Service:
         return None
 
     def window_of(self, name: str | None) -> int | None:
-        offer, _ = self.offer(self._or_first(name))
+        offer, _ = self.offer(name)
         return self.window(offer.base)
 
     def figures(self) -> bytes:

@@ -41,7 +41,7 @@ def read_batch(raw: bytes, *, model: str, lenient: bool = False) -> EmbedAsk:
 
 def write(ask: EmbedAsk) -> dict[str, Any]:
     """The body of batchEmbedContents."""
-    model = f"models/{ask.model.removeprefix('models/')}"
+    model = f"models/{(ask.model or '').removeprefix('models/')}"
     contents = [{"parts": [{"text": text}]} for text in ask.texts]
     return {"requests": [{"model": model, "content": content} for content in contents]}
 

@@ -21,7 +21,7 @@ _Ids = list[Annotated[int, Field(ge=0, lt=2**31)]]
 class EmbeddingBody(Body):
     ACCEPTED: ClassVar[Mapping[str, object]] = {"user": ANY}
 
-    model: str
+    model: str | None = None
     input: str | _Ids | list[str] | list[_Ids]
     encoding_format: Literal["float", "base64"] | None = None
 

@@ -29,9 +29,9 @@ class StreamOptions(Body):
 
 
 class SamplingBody(Body):
-    """Of chat and completions."""
+    """Of chat and completions. As with llama.cpp's and vLLM's servers, `model` may be left out."""
 
-    model: str
+    model: str | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None

@@ -91,7 +91,7 @@ class ResponsesBody(Body):
         "user": ANY,
     }
 
-    model: str
+    model: str | None = None
     input: str | list[Item]
     include: list[str] | None = None
     instructions: str | None = None
