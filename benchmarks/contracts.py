@@ -69,8 +69,16 @@ REASONS = {
     r"openai.*test_responses.*compact": "Not offered: a compacted talk is one provider's secret",
     r"openai.*test_models.*delete": "Not offered in OpenAI's dialect; Ollama's deletes",
     r"openai.*api_resources\.test_completions.*create_with_all_params_overload_1": "With `echo` "
-    "the first token has no log-probability: null, as OpenAI itself answers; the SDK's type says "
-    "a number",
+    "the first token has no log-probability: null, as OpenAI itself answers; the SDK's type says a "
+    "number",
+    r"llama.*response_format": "OpenAI's `json_object` has no `schema`, and there is no `sound`: "
+    "the default mode refuses them, and the lenient one leaves them out and names them",
+    r"llama.*invalid_chat_completion_req.messages7": "Two turns of the assistant in a row are a "
+    "talk like another; the template writes both",
+    r"llama.*test_logprobs": "The random model draws special tokens: each is told among the "
+    "log-probabilities, and none is text",
+    r"llama.*context_size_exceeded": "The status, `n_prompt_tokens` and `n_ctx` are as asked; the "
+    "type is OpenAI's `invalid_request_error`, with the code `context_length_exceeded`",
 }
 
 
