@@ -280,13 +280,11 @@ def ids_in_node(tokenizer: JsonTokenizer, folder: Callable[..., Path], text: str
 @pytest.mark.usefixtures("node", "home")
 @pytest.mark.parametrize("kind", ["gpt2", "llama3", "qwen2", "smollm", "phrases"])
 def test_every_cutting_gives_our_ids(kind: str, folder: Callable[..., Path]) -> None:
-    text = "\n".join(
-        (*PROMPTS, odd_text(2500), "don't I'll we'VE it'ſtand a\u0301 ＡＢ don'T\r\n  x")
-    )
+    apostrophes = "don't I'll we'VE it'ſtand a\u0301 ＡＢ don'T\r\n  x"
+    text = "\n".join((*PROMPTS, odd_text(2500), apostrophes))
+    texts = [text, "the lazy dog, 12 34 56 ''\nſtand\n" * 30]
     split: Any = kind if kind in ("gpt2", "llama3") else "qwen2"
-    tokenizer = train_tokenizer(
-        "bpe", [text, "the lazy dog, 12 34 56 '' ſtand " * 30], 700, split=split
-    )
+    tokenizer = train_tokenizer("bpe", texts, 700, split=split)
     spec = json.loads(json.dumps(tokenizer.spec))
     if kind == "smollm":
         cuts = [{"type": "Digits", "individual_digits": True}]
