@@ -212,16 +212,35 @@ def test_a_page_in_chromium_draws_and_cuts_as_the_engine_does(
 
 
 def test_the_bars_are_the_engines_probabilities_and_text_is_never_html(
-    browser: Any, folder: Callable[..., Path], tmp_path: Path, store: Store
+    browser: Any, folder: Callable[..., Path], make_model: Make, tmp_path: Path, store: Store
 ) -> None:
-    source, path = folder(), tmp_path / "out.html"
+    evil = "<img src=x onerror=alert(1)><u>x</u>"
+    plain: Any = make_model().tokenizer
+    token = special_token(evil, plain.vocab_size) | {"special": False}  # a token that is all HTML
+    added = [*plain.spec["added_tokens"], token]
+    source = folder(tokenizer=JsonTokenizer(plain.spec | {"added_tokens": added}), vocab_size=384)
+    path = tmp_path / "out.html"
     export(str(source), "html", path, store=store, unproved=True)
     opened = Opened(browser, path)
-    evil = "<img src=x onerror=alert(1)><b>"
-    opened.answer(evil, "text", 1)
     page = opened.page
+    opened.answer(evil, "chat", 1)
+    assert page.locator("#answer").inner_text().startswith(evil)
+    assert page.locator("#answer img, #answer u").count() == 0
+    opened.answer(evil, "text", 1)
     assert page.locator("#answer").inner_text().startswith(f"{END_OF_TEXT}{evil}")
-    assert page.locator("#answer img, #answer b, #bars img").count() == 0
+    page.locator(".token").nth(1).click()
+    assert evil.replace(" ", "␣") in page.inner_text("#bars")
+    assert page.locator("#answer img, #answer u, #bars img, #bars u").count() == 0
+    evil += " again"
+    opened.answer(evil, "text", 1)
+    every = "all => all.map(({ told }) => [told.id, told.probability, told.likeliest])"
+    first = page.eval_on_selector_all(".token", every)
+    # Most of it need not be read again, or all of it must be: that changes nothing.
+    opened.answer(evil, "text", 1)
+    assert page.eval_on_selector_all(".token", every) == first
+    opened.answer("other", "text", 1)
+    opened.answer(evil, "text", 1)
+    assert page.eval_on_selector_all(".token", every) == first
     told = page.eval_on_selector(".token:last-child", "one => one.told.likeliest")
     ours = lw.load(str(source)).next_tokens(evil, k=10)
     assert [one["id"] for one in told] == [one.id for one in ours]
@@ -261,9 +280,11 @@ def ids_in_node(tokenizer: JsonTokenizer, folder: Callable[..., Path], text: str
 @pytest.mark.usefixtures("node", "home")
 @pytest.mark.parametrize("kind", ["gpt2", "llama3", "qwen2", "smollm", "phrases"])
 def test_every_cutting_gives_our_ids(kind: str, folder: Callable[..., Path]) -> None:
-    text = "\n".join((*PROMPTS, odd_text(2500), "don't I'll we'VE 'ſ a\u0301 ＡＢ don'T\r\n  x"))
+    apostrophes = "don't I'll we'VE it'ſtand a\u0301 ＡＢ don'T\r\n  x"
+    text = "\n".join((*PROMPTS, odd_text(2500), apostrophes))
+    texts = [text, "the lazy dog, 12 34 56 ''\nſtand\n" * 30]
     split: Any = kind if kind in ("gpt2", "llama3") else "qwen2"
-    tokenizer = train_tokenizer("bpe", [text, "the lazy dog, 12 34 56 '' " * 30], 700, split=split)
+    tokenizer = train_tokenizer("bpe", texts, 700, split=split)
     spec = json.loads(json.dumps(tokenizer.spec))
     if kind == "smollm":
         cuts = [{"type": "Digits", "individual_digits": True}]
