@@ -71,7 +71,7 @@ REASONS = {
     r"openai.*api_resources\.test_completions.*create_with_all_params_overload_1": "With `echo` "
     "the first token has no log-probability: null, as OpenAI itself answers; the SDK's type says a "
     "number",
-    r"openai.*test_responses.*create_overload": "A call without `input` asks nothing: OpenAI's takes "
+    r"openai.*test_responses.*create_overload": "A call without `input` asks nothing: OpenAI takes "
     "a stored prompt in its place, and here is none",
     r"openai.*test_embeddings.*\[(strict|aiohttp)\]": "The SDK checks the answer before it decodes "
     "the base64 that it asks for itself; its check wants numbers",
