@@ -133,6 +133,11 @@ class Reader:
         tools = list(request.tools or ())
         if request.tool_choice not in ("auto", "required"):
             tools = [one for one in tools if one["function"]["name"] == request.tool_choice]
+            if not tools:
+                raise BadInput(
+                    f"tool_choice is '{request.tool_choice}', which is none of the tools.",
+                    remedy="Name one of them, or leave it out.",
+                )
         several = request.tool_choice == "required"
         return self.grammars.calls(self.form.calls, tools, begun=begun, several=several)
 

@@ -24,7 +24,7 @@ from langwright.server import (
 from langwright.server.gate import Gate
 from langwright.server.keys import Keys
 from langwright.server.service import Dialect, Service
-from langwright.wire.failure import Failure, Refused
+from langwright.wire.failure import Failure, FailureKind, Refused
 
 SWEEP_S = 1.0
 ROOMS = (
@@ -69,14 +69,14 @@ def application(
     async def unknown(call: Call, error: Exception) -> Response:
         """A path or a method that is not there."""
         assert isinstance(error, HTTPException)
-        kind = "not_found" if error.status_code == 404 else "invalid"
+        kind: FailureKind = "not_found" if error.status_code == 404 else "invalid"
         said = f"There is no {call.method} {call.url.path[:200]}."
-        answer = _dialect(call).failed(Refused(Failure(kind, said)))  # type: ignore[arg-type]
+        answer = _dialect(call).failed(Refused(Failure(kind, said)), call)
         answer.status_code = error.status_code
         return answer
 
     async def refused(call: Call, error: Exception) -> Response:
-        return _dialect(call).failed(error)
+        return _dialect(call).failed(error, call)
 
     def counts(status: int) -> None:
         service.metrics.failed.labels(str(status)).inc()

@@ -56,6 +56,21 @@ class Catalogue:
     def is_whole_store(self) -> bool:
         return not self._names
 
+    def find(self, name: str) -> Offer | None:
+        """The offer of that name, without its lineage: what every call asks for."""
+        if self._names:
+            return self._offer(name, {}) if name in self._names else self._step(name)
+        try:
+            artifact = self.store.get(name)
+        except LangwrightError:
+            there = self._has_model(name)
+        else:
+            there = artifact.name == name and artifact.kind == "model" and not artifact.dropped
+        return Offer(name, name) if there else self._step(name)
+
+    def names(self) -> list[str]:
+        return list(self._names or self.offers())
+
     def offers(self) -> dict[str, Offer]:
         """By name. `base+adapter` is held beside the weights of `base` where both are named."""
         artifacts = {one.name: one for one in self.store.artifacts() if not one.dropped}
@@ -71,10 +86,10 @@ class Catalogue:
             return Offer(name, base, adapter, artifacts.get(adapter))
         return Offer(name, name, None, artifacts.get(name))
 
-    def step(self, name: str) -> Offer | None:
+    def _step(self, name: str) -> Offer | None:
         """A step of a run that is followed, as `run@400`; None where the name is none such."""
         run, at, _ = name.partition("@")
-        if not (self._settings.follow and at and run in self.offers()):
+        if not (self._settings.follow and at and self.find(run)):
             return None
         return Offer(name, name)
 
@@ -86,17 +101,12 @@ class Catalogue:
             return None
 
     def _has_model(self, run: str) -> bool:
-        try:
-            place_of(run, self.store, ("model",))
-        except LangwrightError:
-            return False
-        return True
+        return any(one.name == run for one in self.store.runs()) and self.latest(run) is not None
 
     def open(self, base: str) -> Model:
         """Load a model of the catalogue, with the adapters that others of it name."""
-        adapters = [
-            one.adapter for one in self.offers().values() if one.base == base and one.adapter
-        ]
+        named = [self._offer(name, {}) for name in self._names]
+        adapters = [one.adapter for one in named if one.base == base and one.adapter]
         if is_address(base):
             return open_model(base, store=self.store)
         from langwright.inference import EngineSettings

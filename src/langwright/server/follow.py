@@ -16,6 +16,7 @@ EVERY_S = 0.5
 async def follow(service: Service) -> None:
     """Load what is newer than what answers, for ever. Who is being answered is answered to the end
     by the checkpoint that began."""
+    told: str | None = None
     while True:
         await asyncio.sleep(EVERY_S)
         for one in service.shelf.loaded():
@@ -27,6 +28,8 @@ async def follow(service: Service) -> None:
             try:
                 newer = await service.shelf.renew(one.key)
             except (LangwrightError, OSError) as error:  # gone again: the next one comes
-                log.warning("%s cannot be loaded: %s", latest, error)
+                if told != latest:
+                    log.warning("%s cannot be loaded: %s", latest, error)
+                told = latest
                 continue
             log.info("%s answers now as %s.", one.key, newer.name)

@@ -13,7 +13,7 @@ from starlette.requests import Request as Call
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from langwright.server.keys import Keys
+from langwright.server.keys import Keys, scopes_in
 from langwright.server.service import Dialect
 from langwright.server.settings import ServeSettings
 from langwright.wire.failure import Failure, Refused
@@ -82,7 +82,7 @@ class Gate:
             self._check_key(call)
             limited = self._limited(call, receive)
         except Refused as error:
-            await self._dialect(scope["path"]).failed(error)(scope, receive, tells)
+            await self._dialect(scope["path"]).failed(error, call)(scope, receive, tells)
             return
         await self._app(scope, limited, tells)
 
@@ -109,7 +109,7 @@ class Gate:
         if not kept and self._local:
             return
         secret = _secret(call)
-        scopes = None if secret is None else self._keys.scopes_of(secret)
+        scopes = None if secret is None else scopes_in(kept, secret)
         if scopes is None:
             what = "This key is not known." if secret else "A key is needed."
             raise _refused("unauthorized", what)

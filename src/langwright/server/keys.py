@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -81,14 +81,6 @@ class Keys:
                 raise NotFound(f"There is no key '{name}'.", remedy=suggest(name, known))
             self._write(left)
 
-    def scopes_of(self, secret: str) -> frozenset[str] | None:
-        """What the key opens; None where there is no such key. Takes the same time for each."""
-        hashed, found = _hash(secret), None
-        for one in self.all():
-            if hmac.compare_digest(one["sha256"], hashed):
-                found = frozenset(one["scopes"])
-        return found
-
     def _lock(self) -> FileLock:
         (self._home / "locks").mkdir(parents=True, exist_ok=True)
         return FileLock(self._home / "locks" / "keys")
@@ -96,6 +88,16 @@ class Keys:
     def _write(self, rows: list[dict[str, Any]]) -> None:
         write_atomic(self._path, json.dumps(rows, indent=2) + "\n")
         self._path.chmod(0o600)
+
+
+def scopes_in(kept: Sequence[Mapping[str, Any]], secret: str) -> frozenset[str] | None:
+    """What the key opens, of those `kept`; None where it is none of them. Takes the same time for
+    each."""
+    hashed, found = _hash(secret), None
+    for one in kept:
+        if hmac.compare_digest(one["sha256"], hashed):
+            found = frozenset(one["scopes"])
+    return found
 
 
 def keys(

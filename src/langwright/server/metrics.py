@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -62,16 +61,15 @@ class Watch:
 
     def __init__(self, metrics: Metrics, model: str) -> None:
         self._metrics, self._model = metrics, model
-        self._clock: Callable[[], float] = time.perf_counter
-        self._begun = self._last = self._clock()
+        self._begun = self._last = time.perf_counter()
         self._any = False
 
     def turn(self) -> None:
         """It is its turn."""
-        self._metrics.queued.labels(self._model).observe(self._clock() - self._begun)
+        self._metrics.queued.labels(self._model).observe(time.perf_counter() - self._begun)
 
     def saw(self, event: Event) -> None:
-        now = self._clock()
+        now = time.perf_counter()
         if event.token_ids or event.text:
             which = self._metrics.between if self._any else self._metrics.first
             which.labels(self._model).observe(now - (self._last if self._any else self._begun))
@@ -85,4 +83,4 @@ class Watch:
                 self._metrics.drawn.labels(self._model).inc(event.usage.completion_tokens)
 
     def over(self) -> None:
-        self._metrics.whole.labels(self._model).observe(self._clock() - self._begun)
+        self._metrics.whole.labels(self._model).observe(time.perf_counter() - self._begun)

@@ -52,17 +52,24 @@ def routes(service: Service) -> Iterator[Route]:
     async def chats(call: Call) -> Response:
         return await answers(call, chat.read(await call.body(), lenient=lenient), ChatReply)
 
+    async def embedded(ask: embed.OllamaEmbedAsk) -> tuple[Any, int, str, dict[str, str]]:
+        """Without texts the model is loaded, or let go."""
+        found = await service.embed(ask)
+        if ask.keep_alive is not None:
+            service.shelf.keep(service.offer(ask.model)[0].base, _span(ask.keep_alive))
+        return found
+
     async def embeds(call: Call) -> Response:
         ask = embed.read(await call.body(), lenient=lenient)
         begun = time.monotonic_ns()
-        vectors, tokens, name, headers = await service.embed(ask)
+        vectors, tokens, name, headers = await embedded(ask)
         took = time.monotonic_ns() - begun
         told = embed.embed_json(name, vectors, prompt_tokens=tokens, total_ns=took)
         return JSONResponse(told, headers=headers)
 
     async def embeds_one(call: Call) -> Response:
         ask = embed.read_older(await call.body(), lenient=lenient)
-        vectors, _, _, headers = await service.embed(ask)
+        vectors, _, _, headers = await embedded(ask)
         told = embed.embeddings_json(vectors[0] if vectors else [])
         return JSONResponse(told, headers=headers)
 

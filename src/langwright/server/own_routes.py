@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request as Call
@@ -36,8 +36,6 @@ class DetokenizeBody(Body):
 
 
 class TemplateBody(Body):
-    ACCEPTED: ClassVar[Mapping[str, object]] = {}
-
     model: str | None = None
     messages: list[Message] = Field(min_length=1)
     tools: list[Tool] | None = None
@@ -115,8 +113,8 @@ def routes(service: Service) -> Iterator[Route]:
 
     async def inspect(call: Call) -> Response:
         body, unheeded = parse(await call.body(), InspectBody, lenient=lenient)
-        given = body.model_dump(exclude={"model", "text"}, exclude_none=True)
-        given = {name: one for name, one in given.items() if name in InspectBody.model_fields}
+        looked = set(InspectBody.model_fields) - {"model", "text"}
+        given = body.model_dump(include=looked, exclude_none=True)
 
         def work(model: Model) -> dict[str, Any]:
             return {"model": model.name} | model.inspect(body.text, **given).to_json()

@@ -15,12 +15,12 @@ from starlette.requests import Request as Call
 from starlette.responses import JSONResponse, Response
 
 from langwright.backend import Event, Request
-from langwright.errors import Unsupported
+from langwright.errors import NotFound, Unsupported, suggest
 from langwright.providers import Model
 from langwright.server.catalogue import Catalogue, Offer
 from langwright.server.metrics import Metrics, Watch
 from langwright.server.settings import ServeSettings
-from langwright.server.shelf import Loaded, Shelf, chosen
+from langwright.server.shelf import Loaded, Shelf
 from langwright.server.stream import EventStream, until_gone
 from langwright.wire.ask import Ask, EmbedAsk
 from langwright.wire.failure import Failure, Refused, failure_of
@@ -41,7 +41,7 @@ class Dialect:
     error_json: Callable[[Failure], dict[str, Any]]
     keep_alive: bytes = b""
 
-    def failed(self, error: Exception, call: Call | None = None) -> Response:
+    def failed(self, error: Exception, call: Call) -> Response:
         """The answer to a call that failed; what is no error of ours is logged."""
         failure = failure_of(error)
         if failure.kind == "internal":
@@ -49,7 +49,10 @@ class Dialect:
         headers = {}
         if failure.retry_after is not None:
             headers["retry-after"] = str(failure.retry_after)
-        return JSONResponse(self.error_json(failure), failure.status, headers)
+        told = self.error_json(failure)
+        if "request_id" in told:  # Anthropic's says it in the body too
+            told["request_id"] = call.state.request_id
+        return JSONResponse(told, failure.status, headers)
 
 
 class Service:
@@ -64,17 +67,19 @@ class Service:
     def offer(self, name: str | None, unheeded: Iterable[str] = ()) -> tuple[Offer, dict[str, str]]:
         """The model that a call means (None: the first), and the headers that tell what is not
         honoured. Raises what is refused."""
-        name = self._or_first(name)
         named = list(unheeded)
         if named and not self.settings.lenient:
             message = f"'{named[0]}' is not supported here: this server ignores nothing in silence."
             raise Refused(Failure("invalid", message, named[0], "unsupported_parameter"))
-        offers = self.catalogue.offers()
-        offer = self.catalogue.step(name)
+        name = self._first() if name is None else name.removesuffix(":latest")
+        offer = self.catalogue.find(name)
         if offer is None:
-            found, another = chosen(name, list(offers), self.settings.lenient)
-            named += ["model"] if another else []
-            offer = offers[found]
+            known = self.catalogue.names()
+            offer = self.catalogue.find(known[0]) if self.settings.lenient and known else None
+            if offer is None:
+                missing, remedy = name[:120], suggest(name[:120], known)
+                raise NotFound(f"There is no model '{missing}'.", remedy=remedy)
+            named.append("model")
         return offer, {UNHEEDED: ", ".join(dict.fromkeys(named))} if named else {}
 
     async def answer(
@@ -110,6 +115,8 @@ class Service:
         """Vectors, how many tokens were read, the model's exact name, and headers."""
         offer, headers = self.offer(ask.model, ask.unheeded)
         async with self.shelf.use(offer.base) as loaded:
+            if not ask.texts:  # it is only to be loaded
+                return [], 0, loaded.name, headers
             backend = loaded.model.backend
 
             def work() -> tuple[list[list[float]], int]:
@@ -149,13 +156,11 @@ class Service:
             found = await loaded.bridge.call(lambda: work(loaded.model))
             return found, _pieces(loaded), headers
 
-    def _or_first(self, name: str | None) -> str:
-        if name is not None:
-            return name
-        offers = self.catalogue.offers()
-        if len(offers) != 1 and self.catalogue.is_whole_store:
+    def _first(self) -> str:
+        names = self.catalogue.names()
+        if len(names) != 1 and self.catalogue.is_whole_store:
             raise Refused(Failure("invalid", "The call names no model.", "model"))
-        return next(iter(offers), "")
+        return names[0]
 
     def window(self, base: str) -> int | None:
         """How many tokens a loaded model reads."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from langwright.backend.bridge import Bridge
-from langwright.errors import Busy, NotFound, Unsupported, suggest
+from langwright.errors import Busy, Unsupported
 from langwright.providers import Model
 from langwright.server.metrics import Metrics
 from langwright.server.settings import ServeSettings
@@ -31,7 +32,6 @@ class Loaded:
     bytes: int
     fingerprint: str | None
     users: int = 0
-    since: float = field(default_factory=time.time)
     used: float = field(default_factory=time.monotonic)
     keep_s: float | None = None
     """Seconds after which it goes where nobody asks for it; None: it stays."""
@@ -184,22 +184,9 @@ def _size(model: Model) -> int:
 
 
 def _fingerprint(model: Model) -> str | None:
-    """Tells the weights and the tokenizer apart from others; cheap, and no proof."""
+    """Tells a model, and a step of a run, from others, by its exact name and its tokenizer."""
     try:
-        inside = model.bundle
+        tokenizer = model.tokenizer
     except Unsupported:
         return None
-    return f"fp_{inside.tokenizer.fingerprint[:10]}"
-
-
-def chosen(asked: str, served: Sequence[str], lenient: bool) -> tuple[str, bool]:
-    """Which of the names served a call means, and whether that is another than it says.
-
-    Raises `NotFound`.
-    """
-    name = asked.removesuffix(":latest")
-    if name in served:
-        return name, False
-    if lenient and served:
-        return served[0], True
-    raise NotFound(f"There is no model '{asked[:120]}'.", remedy=suggest(asked[:120], served))
+    return "fp_" + hashlib.sha256(f"{model.name} {tokenizer.fingerprint}".encode()).hexdigest()[:10]

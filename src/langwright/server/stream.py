@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -21,6 +21,10 @@ PATIENCE_S = 15.0
 and still be told by the status."""
 SLOW_S = 60.0
 """A caller who takes no byte for so long has left."""
+
+
+class _Left(Exception):
+    """Nobody takes what is sent."""
 
 
 async def until_gone(receive: Receive, work: Coroutine[Any, Any, Found]) -> Found | None:
@@ -76,7 +80,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await until_gone(receive, self._write(send))
-        except (OSError, TimeoutError):  # they have left
+        except _Left:
             pass
         finally:
             if self._next is not None:
@@ -86,7 +90,7 @@ class EventStream(Response):
 
     async def _write(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
+        await _sent(send(start))
         await self._send(send, self._reply.begin())
         try:
             while True:
@@ -102,7 +106,7 @@ class EventStream(Response):
                 self._next = asyncio.ensure_future(anext(self._events))
                 await self._send(send, self._reply.feed(event))
             last = self._reply.end()
-        except (OSError, TimeoutError):
+        except _Left:
             raise
         except Exception as error:
             last = self._reply.fail(failure_of(error))
@@ -111,5 +115,12 @@ class EventStream(Response):
     async def _send(self, send: Send, body: bytes, *, more: bool = True) -> None:
         if not body and more:
             return
+        await _sent(send({"type": "http.response.body", "body": body, "more_body": more}))
+
+
+async def _sent(sending: Awaitable[None]) -> None:
+    try:
         async with asyncio.timeout(SLOW_S):
-            await send({"type": "http.response.body", "body": body, "more_body": more})
+            await sending
+    except OSError as error:  # a TimeoutError is one
+        raise _Left from error

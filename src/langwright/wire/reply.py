@@ -13,8 +13,8 @@ from langwright.wire.failure import Failure
 @dataclass(frozen=True)
 class Envelope:
     """What stands around an answer: its `id` (without a dialect's prefix), when it began (seconds
-    since 1970), the exact name of the `model`, a `fingerprint` of its weights, and `piece`, the
-    bytes of a token."""
+    since 1970), the exact name of the `model`, a `fingerprint` that tells it from others, and
+    `piece`, the bytes of a token."""
 
     id: str
     created: int
