@@ -25,7 +25,6 @@ class Server:
     """`model` is the name of the one it serves, `bundle` the same in this process."""
 
     url: str
-    pid: int
     model: str
     bundle: ModelBundle
     process: subprocess.Popen[str]
@@ -47,13 +46,10 @@ class Server:
 
 
 @contextmanager
-def serving(bundle: ModelBundle, folder: Path, *words: str, home: Path) -> Iterator[Server]:
-    """`folder`: where the model lies, or is put; or the name of a run."""
-    if folder.is_absolute() and not folder.exists():
-        folder.mkdir()
-        save_folder(folder, bundle)
+def started(home: Path, *words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`langwright serve` with these words: its address and its process."""
     env = {**os.environ, "LANGWRIGHT_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "langwright", "serve", str(folder), "--json", *words]
+    command = [sys.executable, "-m", "langwright", "serve", "--json", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
     try:
         assert process.stdout
@@ -61,14 +57,26 @@ def serving(bundle: ModelBundle, folder: Path, *words: str, home: Path) -> Itera
         assert line, "the server did not start"
         ready = json.loads(line)
         assert "url" in ready, ready["error"]["message"]
-        with httpx.Client(base_url=ready["url"], timeout=60) as client:
-            yield Server(ready["url"], ready["pid"], str(folder), bundle, process, client)
+        yield ready["url"], process
     finally:
         process.send_signal(signal.SIGINT)
         try:
             process.wait(timeout=40)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+@contextmanager
+def serving(bundle: ModelBundle, folder: Path, *words: str, home: Path) -> Iterator[Server]:
+    """`folder`: where the model lies, or is put; or the name of a run."""
+    if folder.is_absolute() and not folder.exists():
+        folder.mkdir()
+        save_folder(folder, bundle)
+    with (
+        started(home, str(folder), *words) as (url, process),
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        yield Server(url, str(folder), bundle, process, client)
 
 
 @pytest.fixture(scope="session")

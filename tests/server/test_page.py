@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -18,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from tests.server.conftest import started
 
 from langwright.model import ModelBundle
 from langwright.model.folder import save_folder
@@ -27,19 +23,6 @@ sync_api = pytest.importorskip("playwright.sync_api")
 
 SPEAKS = "<b id=own>🙂"
 """What the model `chain` answers to everything; no token stands in it twice."""
-
-
-@contextmanager
-def serving(home: Path, *words: str) -> Iterator[str]:
-    env = {**os.environ, "LANGWRIGHT_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "langwright", "serve", "--json", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
-    try:
-        assert process.stdout
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=40)
 
 
 def chain_of(model: ModelBundle) -> ModelBundle:
@@ -80,7 +63,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., M
 
 @pytest.fixture(scope="module")
 def url(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("home"), *models.values()) as url:
+    with started(tmp_path_factory.mktemp("home"), *models.values()) as (url, _):
         yield url
 
 
@@ -317,7 +300,7 @@ def test_a_server_with_keys_asks_for_one(
     browser: Any, models: dict[str, str], tmp_path: Path
 ) -> None:
     secret = Keys(tmp_path).add("reader", ["use"])
-    with serving(tmp_path, models["chain"]) as url, visiting(browser, url) as page:
+    with started(tmp_path, models["chain"]) as (url, _), visiting(browser, url) as page:
         page.fill("#key", secret)
         page.press("#key", "Enter")
         page.wait_for_selector("#key-form", state="hidden")
