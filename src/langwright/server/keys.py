@@ -77,8 +77,9 @@ class Keys:
             kept = self.all()
             left = [one for one in kept if one["name"] != name]
             if len(left) == len(kept):
-                known = [one["name"] for one in kept]
-                raise NotFound(f"There is no key '{name}'.", remedy=suggest(name, known))
+                raise NotFound(
+                    f"There is no key '{name}'.", remedy="`langwright keys` shows what there is."
+                )
             self._write(left)
 
     def _lock(self) -> FileLock:
