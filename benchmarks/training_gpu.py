@@ -35,6 +35,7 @@ from langwright.model.flops import peak_flops, training_flops
 SHAPES = {
     "124M": Shape(12, 768, 12, 1024, 32, 50304),
     "1.5B": Shape(48, 1600, 25, 1024, 8, 50304),
+    "1.5B wide": Shape(28, 2048, 16, 1024, 8, 50304),
     "tiny": Shape(2, 128, 2, 64, 4, 256),
 }
 MEMORY = "OutOfMemory"
@@ -48,19 +49,29 @@ class Entry:
     who: str
     compiled: str = ""
     checkpointing: bool = False
+    pieces: int = 1
+    deterministic: bool = False
+    precision: str = ""
 
     @property
     def name(self) -> str:
         how = {"": "", "whole": " compiled", "blocks": " blocks compiled"}[self.compiled]
         if self.who == "langwright" and self.compiled:
             how = " compile=true"
-        return self.who + how + (" activation_checkpointing=true" if self.checkpointing else "")
+        if self.who == "langwright":
+            how += " deterministic" if self.deterministic else ""
+            how += f" precision={self.precision}" if self.precision else ""
+        how += " activation_checkpointing=true" if self.checkpointing else ""
+        return self.who + how
 
 
 ENTRIES = [
     Entry("124M", "matrix products"),
     Entry("124M", "langwright"),
     Entry("124M", "langwright", "blocks"),
+    Entry("124M", "langwright", "blocks", deterministic=True),
+    Entry("124M", "langwright", "blocks", pieces=8),
+    Entry("124M", "langwright", "blocks", pieces=8, precision="float8"),
     Entry("124M", "nanoGPT", "whole"),
     Entry("124M", "nanochat", "whole"),
     Entry("124M", "modded-nanogpt", "whole"),
@@ -71,6 +82,9 @@ ENTRIES = [
     Entry("1.5B", "nanoGPT", "blocks"),
     Entry("1.5B", "nanochat", "blocks"),
     Entry("1.5B", "modded-nanogpt", "blocks"),
+    Entry("1.5B wide", "langwright", "blocks", pieces=4),
+    Entry("1.5B wide", "langwright", "blocks", pieces=4, deterministic=True),
+    Entry("1.5B wide", "langwright", "blocks", pieces=4, precision="float8"),
 ]
 NOT_RUN = (
     "modded-nanogpt's train_gpt.py: not run, since it fetches FlashAttention 3 from a hub as it "
@@ -83,7 +97,10 @@ def order_of(entry: Entry, device: str, precision: str, rows: int | None) -> Ord
     shape = SHAPES[entry.shape]
     # Without what lies within the blocks there is room for twice the rows.
     rows = rows or shape.rows * (2 if entry.checkpointing else 1)
-    return Order(replace(shape, rows=rows), precision, device, entry.compiled, entry.checkpointing)
+    return Order(
+        replace(shape, rows=rows), entry.precision or precision, device, entry.compiled,
+        entry.checkpointing, entry.pieces, entry.deterministic,
+    )  # fmt: skip
 
 
 def measure(one: Contender, who: str, order: Order, steps: int, until: float) -> Figures:
@@ -111,7 +128,7 @@ def cells(entry: Entry, found: Figures, peak: float) -> list[str]:
     shape = replace(SHAPES[entry.shape], rows=found["rows"])
     seen = 0 if entry.who == "matrix products" else shape.layers * shape.context
     work = training_flops(found["matrices"], seen, shape.width)
-    rates = sorted(shape.tokens / one for one in found["seconds"])
+    rates = sorted(entry.pieces * shape.tokens / one for one in found["seconds"])
     low, middle, high = (
         work * rate / peak for rate in (rates[0], statistics.median(rates), rates[-1])
     )
@@ -119,7 +136,7 @@ def cells(entry: Entry, found: Figures, peak: float) -> list[str]:
         entry.shape,
         entry.name,
         "-" if entry.who == "matrix products" else f"{found['parameters'] / 1e6:,.1f}",
-        f"{shape.rows} x {shape.context}",
+        f"{shape.rows} x {shape.context}" + (f" x {entry.pieces}" if entry.pieces > 1 else ""),
         f"{statistics.median(rates):,.0f}",
         f"{middle:.1%} [{low:.1%} to {high:.1%}]",
         f"{found['first_step_s']:.1f}",
@@ -131,7 +148,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", action="append", choices=("124M", "1.5B"), help="a shape")
+    shapes = ("124M", "1.5B", "1.5B wide")
+    parser.add_argument("--only", action="append", choices=shapes, help="a shape")
+    parser.add_argument("--who", action="append", help="a contender")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a small shape, in float32")
     parser.add_argument("--steps", type=int, default=20)
@@ -142,7 +161,8 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=peak, help="FLOP/s of the GPU")
     given = parser.parse_args()
     until = time.monotonic() + 60 * given.minutes
-    entries = [one for one in ENTRIES if one.shape in (given.only or ("124M", "1.5B"))]
+    entries = [one for one in ENTRIES if one.shape in (given.only or shapes)]
+    entries = [one for one in entries if given.who is None or one.who in given.who]
     if given.tiny:
         alike = {replace(one, shape="tiny"): None for one in entries}
         entries = list(alike)

@@ -56,13 +56,16 @@ class Shape:
 
 @dataclass(frozen=True)
 class Order:
-    """What a contender shall train. `compiled`: "" for eager, "whole", or "blocks" one by one."""
+    """What a contender shall train. `compiled`: "" for eager, "whole", or "blocks" one by one. Ours
+    alone takes `pieces` (so many times the rows in a step), `deterministic`, and float8."""
 
     shape: Shape
     precision: str = "float32"
     device: str = "cpu"
     compiled: str = ""
     checkpointing: bool = False
+    pieces: int = 1
+    deterministic: bool = False
 
     def write(self) -> str:
         return json.dumps(asdict(self))
@@ -99,7 +102,7 @@ def langwright(order: Order) -> tuple[Step, nn.Module]:
     settings = LoopSettings.build(
         {
             "steps": 1,
-            "tokens_per_step": shape.tokens,
+            "tokens_per_step": order.pieces * shape.tokens,
             "micro_batch_tokens": shape.tokens,
             "context_length": shape.context,
             "learning_rate": 1e-3,
@@ -108,15 +111,16 @@ def langwright(order: Order) -> tuple[Step, nn.Module]:
             "precision": order.precision,
             "compile": bool(order.compiled),
             "activation_checkpointing": order.checkpointing,
+            "deterministic": order.deterministic,
         }
     )
     learner = Learner(module, settings)
     # On the processor, as the loop's: the learner takes them to the device.
     ids, targets = data(replace(order, device="cpu"))
-    batch = MicroBatch(ids, targets, targets.numel())
+    batches = [MicroBatch(ids, targets, targets.numel())] * order.pieces
 
     def step() -> None:
-        learner.gradients(next_token_loss, [batch], batch.units)
+        learner.gradients(next_token_loss, batches, order.pieces * targets.numel())
         learner.clip()
         learner.move(1.0)
 

@@ -25,7 +25,10 @@ from langwright.store import home as own_home
 from langwright.tokens import CHATML, TURN_END, ChatTemplate, Tokenizer, train_bpe
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("markexpr") != "gpu":
+        # What `auto` means is the same everywhere, and so are the figures that are compared.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     # A shell that starts the tests in the background has them ignore Ctrl-C, and all their
     # children with them; the tests of Ctrl-C need it as a person's terminal gives it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -257,7 +257,7 @@ def test_whatever_comes_and_goes_no_block_is_lost_or_held_by_two_who_write(
     assert total > 50
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.gpu
 def test_on_a_gpu_the_likeliest_tokens_are_those_of_the_processor(make_model: Make) -> None:
     bundle = make_model(5, **LONG)
     requests = [

@@ -54,7 +54,7 @@ def test_packed_documents_attend_as_each_by_itself(scale: float | None, window: 
     torch.testing.assert_close(found, one_by_one(q, k, v, scale, window))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize(("scale", "window"), CASES)
 def test_one_call_for_all_documents_on_a_gpu(scale: float | None, window: int | None) -> None:
     """And its gradients, to the rounding of bfloat16."""
@@ -69,4 +69,4 @@ def test_one_call_for_all_documents_on_a_gpu(scale: float | None, window: int | 
     grads = torch.autograd.grad(found.float().square().sum(), parts)
     torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
     for grad, other in zip(grads, expected_grads, strict=True):
-        torch.testing.assert_close(grad.float(), other, rtol=0.05, atol=0.05)
+        assert (grad.float() - other).norm() < 0.01 * other.norm() + 1e-3

@@ -113,7 +113,6 @@ def test_it_learns_as_in_bfloat16() -> None:
     assert falls["float8"] == pytest.approx(falls["bfloat16"], rel=0.1)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
 def test_where_there_is_no_such_gpu_it_says_so(store: Store, recipe: str, words: str) -> None:
     with pytest.raises(Unsupported, match=r"8\.9") as error:
         pretrain(recipe, store=store, corpus=words, vocab_size=300, precision="float8")

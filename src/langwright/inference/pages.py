@@ -49,13 +49,16 @@ class Pages:
 
     def _num_blocks(self) -> int:
         module, asked = self._module, self._settings.pages_mb
+        size = block_bytes(module.shape, module.dtype)
         if asked is not None:
-            room = asked * 2**20
-        elif module.device.type == "cuda":
+            return max(1, asked * 2**20 // size)
+        if module.device.type == "cuda":
             room = int(SHARE * torch.cuda.mem_get_info(module.device)[0])
         else:
             room = ON_PROCESSOR
-        return max(1, room // block_bytes(module.shape, module.dtype))
+        # What all slots can fill, and as much again for beginnings that are kept.
+        longest = -(-module.shape.context_length // PAGE) + 1
+        return max(1, min(room // size, 2 * self._settings.max_slots * longest))
 
     def check(self, answer: Answer) -> None:
         # One more than it holds itself: the last of a prompt that is kept for siblings.

@@ -17,9 +17,10 @@ class EngineSettings(Settings):
     megabytes, for later prompts that begin alike, and a hit changes no bit of an answer.
 
     On a GPU keys and values lie in blocks of 32 tokens, which prompts that begin alike share, in
-    `pages_mb` megabytes (None: 60% of what is free): there chunks are kept as long as nobody needs
-    their room, or with a `prefix_cache_mb` of 0 not at all; and a request waits until the longest
-    answer that it asks for has room.
+    `pages_mb` megabytes (None: twice what `max_slots` of the longest answers fill, at most 60% of
+    what is free): there chunks are kept as long as nobody needs their room, or with a
+    `prefix_cache_mb` of 0 not at all; and a request waits until the longest answer that it asks for
+    has room.
 
     `speculation`: `ngram` foretells tokens from what was said before; it changes no answer, and is
     off where it does not pay, and where torch decodes. `compiled`: decode by compiled kernels where

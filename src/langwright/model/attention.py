@@ -60,11 +60,12 @@ def attend_causally(
     return F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, attn_mask=mask, scale=scale)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Documents:
     """The documents of packed rows: their `lengths`, row after row, which fill the rows.
 
-    An object, not a tuple: a compiled block would else be compiled anew for each tuple.
+    An object, neither a tuple nor frozen: a compiled block would else be compiled anew for each
+    number of documents, for torch's compiler looks into those.
     """
 
     lengths: tuple[int, ...]
@@ -82,7 +83,7 @@ class Documents:
         return torch.from_numpy(np.cumsum((0, *self.lengths), dtype=np.int32))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Branches:
     """Sequences that begin alike, end to end in one row [1, T], where what they share stands once.
 

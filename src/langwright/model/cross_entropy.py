@@ -11,12 +11,13 @@ Legend: N rows, E hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from langwright.model import gpu_loss
 from langwright.model.linear import product
 
 IGNORED = -100
@@ -59,7 +60,7 @@ class _Chunked(torch.autograd.Function):
         total = hidden_NE.new_zeros((), dtype=torch.float32)
         slope_NE = torch.empty_like(hidden_NE) if wants_hidden else None
         slope_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if wants_weight else None
-        stretch = _fused() if hidden_NE.is_cuda else _in_place
+        stretch = _for_gpu() if hidden_NE.is_cuda else _in_place
         rows = rows_at_once(hidden_NE, weight_VE)
         for start in range(0, len(hidden_NE), rows):
             part = slice(start, start + rows)
@@ -126,7 +127,8 @@ def _in_place(
     return torch.where(learnt_R1, losses_R1, 0.0).sum(), logits_RV.to(products_RV.dtype)
 
 
-@cache
-def _fused() -> Callable[[Tensor, Tensor, float | None], tuple[Tensor, Tensor]]:
-    """`_plain` in two passes over the logits, for GPUs."""
-    return torch.compile(_plain)
+def _for_gpu() -> Callable[[Tensor, Tensor, float | None], tuple[Tensor, Tensor]]:
+    """Triton's kernel; where torch comes without Triton, `_plain`."""
+    if not gpu_loss.INSTALLED:
+        return _plain
+    return partial(gpu_loss.loss_and_slope, ignored=IGNORED)

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from langwright.model.attention import leave_apart_uncompiled
 from langwright.model.device import compute_device
+from langwright.training.deterministic import one_order
 from langwright.training.float8 import use_float8
 from langwright.training.optimizer import Optimizers
 from langwright.training.parts import whole
@@ -105,8 +106,9 @@ class Learner(Generic[M]):
         for turn, (number, batch, counts) in enumerate(mine, start=1):
             torch.manual_seed(seed + number)
             self.masters.last_next(turn == len(mine))
-            part = loss(self.module, batch.to(self.device)) * (counts / units)
-            part.backward()
+            with one_order(self.settings.deterministic and self.device.type == "cuda"):
+                part = loss(self.module, batch.to(self.device)) * (counts / units)
+                part.backward()
             self.masters.gather()
             total += part.detach()
         return self.ranks.sum(total)

@@ -133,6 +133,12 @@ def join(settings: LoopSettings) -> Ranks:
         return Ranks()
     device = compute_device(settings.device)
     if device.type == "cuda":
+        here, there = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if here > there:
+            raise BadSettings(
+                f"{here} processes need as many GPUs; this machine has {there}.",
+                remedy=f"Give --nproc {there}, or device=cpu.",
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not dist.is_initialized():
         _end_with_parent()

@@ -28,6 +28,7 @@ HOW = frozenset(
         "tensor_parallel",
         "compile",
         "activation_checkpointing",
+        "deterministic",
         "stall_seconds",
     }
 )
@@ -54,6 +55,8 @@ class LoopSettings(Settings):
     the weights, `ddp` all of them; in groups of `tensor_parallel` they share each matrix.
     `compile` has torch compile the blocks, which takes a minute and a C++ compiler at the start.
     `activation_checkpointing` computes each block twice instead of keeping what lies within it.
+    Without `deterministic` a GPU adds up gradients in whatever order is fastest: a run that goes on
+    is then not, bit for bit, the one that was never stopped. A processor has but one order.
 
     `guard` leaves a batch out whose loss or gradient norm lies `guard_threshold` times the noise
     above the last steps, and goes back to a snapshot in memory (`snapshot_every` steps) when the
@@ -88,6 +91,7 @@ class LoopSettings(Settings):
     tensor_parallel: int = Field(1, ge=1)
     compile: bool = False
     activation_checkpointing: bool = False
+    deterministic: bool = True
     guard: bool = True
     guard_threshold: float = Field(10.0, gt=0)
     snapshot_every: int = Field(25, ge=1)

@@ -107,12 +107,14 @@ class Schema(Body):
 class ResponseFormat(Body):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: Schema | None = None
+    # Beside `json_object`: not OpenAI's, but llama.cpp's, Together's and Fireworks' way.
+    object_schema: dict[str, Any] | None = Field(alias="schema", default=None)
 
     def constraint(self) -> Constraint | None:
         if self.type == "text":
             return None
         if self.type == "json_object":
-            return Constraint(json_schema={"type": "object"})
+            return Constraint(json_schema=self.object_schema or {"type": "object"})
         assert self.json_schema is not None, "the body was checked"
         return Constraint(json_schema=self.json_schema.json_schema)
 
@@ -120,6 +122,8 @@ class ResponseFormat(Body):
     def _has_schema(self) -> ResponseFormat:
         if self.type == "json_schema" and self.json_schema is None:
             raise ValueError("json_schema is missing")
+        if self.object_schema is not None and self.type != "json_object":
+            raise ValueError("schema goes with the type json_object")
         return self
 
 
