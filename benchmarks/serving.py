@@ -4,8 +4,9 @@
 
 One model: as a GGUF file by our engine in process, our server and llama.cpp's (the wheel
 `xllamacpp`), and as a Hugging Face folder (float32) by our server and `transformers serve`. Each
-answers 1 and 8 callers at once, who stream `--tokens` greedy tokens each; rounds alternate. Printed
-are tokens a second (median, spread), and the seconds to the first token.
+answers 1 and 8 callers at once, who stream `--tokens` greedy tokens each; rounds alternate, and no
+prompt comes twice. Printed are tokens a second (median, spread), the seconds to the first token and
+how much of a core the callers themselves took, which share the machine with the server.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ from langwright.providers import Model, open_model
 TOPICS = ["rivers", "bread", "the moon", "old clocks", "bees", "snow", "trains", "the sea"]
 
 
-def messages(caller: int) -> list[dict[str, str]]:
-    said = f"Tell me a long story about {TOPICS[caller]}, with many details."
+def messages(caller: int, turn: int) -> list[dict[str, str]]:
+    said = f"Story {turn}: tell me a long one about {TOPICS[caller]}, with many details."
     return [{"role": "user", "content": said}]
 
 
-def in_process(model: Model, callers: int, tokens: int) -> tuple[float, float]:
+def in_process(model: Model, callers: int, tokens: int, turn: int) -> tuple[float, float]:
     """Tokens a second, and seconds to the first of each caller (median)."""
     requests = [
-        Request(messages=messages(n), max_tokens=tokens, sampling=Sampling(temperature=0))
+        Request(messages=messages(n, turn), max_tokens=tokens, sampling=Sampling(temperature=0))
         for n in range(callers)
     ]
     begun, first, count = time.perf_counter(), dict[str, float](), 0
@@ -51,13 +52,15 @@ def in_process(model: Model, callers: int, tokens: int) -> tuple[float, float]:
     return count / (time.perf_counter() - begun), statistics.median(first.values())
 
 
-async def over_http(url: str, model: str, callers: int, tokens: int) -> tuple[float, float]:
+async def over_http(
+    url: str, model: str, callers: int, tokens: int, turn: int
+) -> tuple[float, float]:
     async with httpx.AsyncClient(timeout=600) as client:
 
         async def call(caller: int) -> tuple[int, float]:
             asked: dict[str, Any] = {
                 "model": model,
-                "messages": messages(caller),
+                "messages": messages(caller, turn),
                 "max_tokens": tokens,
                 "temperature": 0,
                 "stream": True,
@@ -163,12 +166,14 @@ def main() -> None:
     ways: dict[str, Any] = {}
     with ExitStack() as stack:
         model = open_model(args.gguf, dtype="auto")
-        ways["our engine in process, GGUF"] = lambda callers: in_process(
-            model, callers, args.tokens
+        ways["our engine in process, GGUF"] = lambda callers, turn: in_process(
+            model, callers, args.tokens, turn
         )
 
         def add(name: str, url: str, said: str) -> None:
-            ways[name] = lambda callers: asyncio.run(over_http(url, said, callers, args.tokens))
+            ways[name] = lambda callers, turn: asyncio.run(
+                over_http(url, said, callers, args.tokens, turn)
+            )
 
         add("our server, GGUF", stack.enter_context(ours(args.gguf, "auto")), args.gguf)
         add("llama.cpp's server, GGUF", stack.enter_context(llama_cpp(args.gguf, threads)), "peer")
@@ -179,20 +184,24 @@ def main() -> None:
                 add("transformers serve, float32", peer, args.hf)
             except AssertionError as error:
                 print(f"transformers serve: {error}")
-        found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
         for number in range(args.rounds + 1):
             for callers in (1, 8):
                 for name, way in ways.items():
-                    told = way(callers)
+                    begun, used = time.perf_counter(), time.process_time()
+                    told = way(callers, number)
+                    core = (time.process_time() - used) / (time.perf_counter() - begun)
                     if number:  # the first warms up
-                        found.setdefault((name, callers), []).append(told)
+                        found.setdefault((name, callers), []).append((*told, core))
                         print(f"{name}, {callers}: {told[0]:.1f}/s", file=sys.stderr, flush=True)
-    print("| who | callers | tokens/s (least, most) | first token, s |\n|---|---|---|---|")
+    print("| who | callers | tokens/s (least, most) | first token, s | callers' core |")
+    print("|---|---|---|---|---|")
     for (name, callers), rows in found.items():
-        rates = sorted(rate for rate, _ in rows)
-        first = statistics.median(one for _, one in rows)
+        rates = sorted(rate for rate, _, _ in rows)
+        first, core = (statistics.median(row[n] for row in rows) for n in (1, 2))
+        share = "-" if "in process" in name else f"{core:.0%}"
         print(f"| {name} | {callers} | {statistics.median(rates):.1f} ({rates[0]:.1f}, "
-              f"{rates[-1]:.1f}) | {first:.2f} |")  # fmt: skip
+              f"{rates[-1]:.1f}) | {first:.2f} | {share} |")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def gathered(events: Iterable[Event]) -> dict[str, tuple[list[int], str, Event]]
     for event in events:
         one = event.request_id
         assert one not in last or last[one].finish_reason is None
-        assert (event.finish_reason is None) == (event.usage is None)
+        told = one not in last or event.finish_reason is not None
+        assert (event.usage is not None) == told
         tokens[one] += event.token_ids
         texts[one] += event.text
         last[one] = event

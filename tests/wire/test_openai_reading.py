@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from langwright.backend import Event, Request, Sampling, ToolCall, Usage
+from langwright.backend import Constraint, Event, Request, Sampling, ToolCall, Usage
 from langwright.errors import BadInput, BadSettings, Busy, LangwrightError, NotFound
 from langwright.wire.ask import Ask
 from langwright.wire.failure import STATUS, Failure, error_of, failure_of
@@ -249,6 +249,16 @@ def test_a_prompt_too_long_is_told_so() -> None:
         assert "Shorten" in error.remedy
     assert str(error_read(500, {"error": "ill"}).message) == "ill"
     assert error_read(502, None).message == "status 502"
+
+
+def test_an_object_may_have_a_schema() -> None:
+    """As llama.cpp's server takes it."""
+    shape = {"type": "object", "required": ["a"]}
+    for more, expected in (({}, {"type": "object"}), ({"schema": shape}, shape)):
+        (request,) = asked(response_format={"type": "json_object", **more}).requests
+        assert request.constraint == Constraint(json_schema=expected)
+    with pytest.raises(BadInput, match="json_object"):
+        asked(response_format={"type": "text", "schema": shape})
 
 
 def test_what_stands_further_in_is_named_too() -> None:

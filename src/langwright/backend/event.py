@@ -50,7 +50,8 @@ class Event:
 
     `text` is what has become certain since the last event: whole characters only, and never the
     beginning of a stop string. `index` tells which of a request's `n` answers it belongs to; the
-    last event of each carries `finish_reason` and `usage`, and the `stop` string that ended it.
+    last event of each carries `finish_reason` and `usage`, and the `stop` string that ended it. The
+    first may carry the `usage` so far, where the back end knows it.
     `logprobs` are those of `token_ids`, where the request asks for them; `prompt_logprobs`, on the
     first event, those of the prompt's tokens `prompt_token_ids`, None for the first of all.
 

@@ -44,6 +44,7 @@ class Answer:
     begun: float = field(default_factory=time.monotonic)
     prompt_length: int = 0
     prompt_told: list[TokenLogprob | None] = field(default_factory=list)
+    _begun: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.prompt_length = len(self.ids)
@@ -163,6 +164,9 @@ class Answer:
 
     def _say(self, said: Said, **more: Any) -> None:
         told, self.prompt_told = tuple(self.prompt_told), []
+        if not self._begun:
+            self._begun = True
+            more.setdefault("usage", Usage(self.prompt_length, self.count, self.cached))
         self.inbox.append(
             Event(
                 self.request.id,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langwright.errors import LangwrightError, Unsupported
-from langwright.providers import Model, open_model
+from langwright.providers import Model, describe, open_model
 from langwright.providers.open import is_address, place_of, places_of
 from langwright.server.settings import ServeSettings
 from langwright.store import Store
@@ -102,6 +102,15 @@ class Catalogue:
 
     def _has_model(self, run: str) -> bool:
         return any(one.name == run for one in self.store.runs()) and self.latest(run) is not None
+
+    def bytes_of(self, base: str) -> int:
+        """What its weights take at least, when they are loaded; 0 of another program's."""
+        if is_address(base):
+            return 0
+        told = describe(base, store=self.store)
+        parameters = told["parameters"]["total"]
+        fewest = min(told["weights_bytes"].values(), default=parameters // 2)
+        return int(told["weights_bytes"].get(self._settings.dtype, fewest))
 
     def open(self, base: str) -> Model:
         """Load a model of the catalogue, with the adapters that others of it name."""

@@ -61,7 +61,7 @@ class Service:
     def __init__(self, catalogue: Catalogue, settings: ServeSettings) -> None:
         self.catalogue, self.settings = catalogue, settings
         self.metrics = Metrics()
-        self.shelf = Shelf(catalogue.open, settings, self.metrics)
+        self.shelf = Shelf(catalogue.open, catalogue.bytes_of, settings, self.metrics)
         self.draining = False
 
     def offer(self, name: str | None, unheeded: Iterable[str] = ()) -> tuple[Offer, dict[str, str]]:

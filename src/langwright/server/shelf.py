@@ -73,14 +73,23 @@ Opener = Callable[[str], Model]
 
 
 class Shelf:
-    """`opener` loads a model by its name. What is loaded stays while somebody uses it, and
-    afterwards as long as there is room, `keep_alive_s` at most."""
+    """`opener` loads a model by its name, `sizer` tells beforehand what it will take at least. What
+    is loaded stays while somebody uses it, and afterwards as long as there is room, `keep_alive_s`
+    at most."""
 
-    def __init__(self, opener: Opener, settings: ServeSettings, metrics: Metrics) -> None:
-        self._opener, self._settings, self._metrics = opener, settings, metrics
+    def __init__(
+        self,
+        opener: Opener,
+        sizer: Callable[[str], int],
+        settings: ServeSettings,
+        metrics: Metrics,
+    ) -> None:
+        self._opener, self._sizer = opener, sizer
+        self._settings, self._metrics = settings, metrics
         self._loaded: dict[str, Loaded] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        # One at a time: two that load at once would take twice the memory's peak.
+        # One at a time: two that load at once would both take the room that is there for one.
+        self._loading = asyncio.Lock()
         self._loads = ThreadPoolExecutor(1, thread_name_prefix="loads models")
 
     def loaded(self) -> list[Loaded]:
@@ -114,6 +123,14 @@ class Shelf:
         return one
 
     async def _load(self, name: str) -> Loaded:
+        loop = asyncio.get_running_loop()
+        async with self._loading:
+            if self._settings.memory_gb:  # room is made before it is needed
+                least = await loop.run_in_executor(self._loads, self._sizer, name)
+                self._make_room(least, name)
+            return await self._open(name)
+
+    async def _open(self, name: str) -> Loaded:
         loop = asyncio.get_running_loop()
         model = await loop.run_in_executor(self._loads, self._opener, name)
         size = _size(model)

@@ -20,8 +20,8 @@ PING = sse.message({"type": "ping"}, "ping")
 
 
 class MessagesReply:
-    """The answer to `ask`; `Reply` says how it is used. The tokens of the prompt are told with the
-    end of a stream, since they are known by then."""
+    """The answer to `ask`; `Reply` says how it is used. A stream begins with its first event, for
+    that may know the tokens of the prompt; with its end they are told for certain."""
 
     media_type = sse.MEDIA_TYPE
 
@@ -29,14 +29,14 @@ class MessagesReply:
         self._ask, self._envelope = ask, envelope
         self._so_far = Whole(ask.request.id, 0)
         self._blocks: list[dict[str, Any]] = []
-        self._open = False
+        self._begun = self._open = False
 
     def begin(self) -> bytes:
-        return self._message("message_start", message=self._frame()) + PING
+        return b""
 
     def feed(self, event: Event) -> bytes:
         self._so_far.add(event)
-        told = b""
+        told = self._start()
         if event.thought:
             told += self._say("thinking", event.thought)
         if event.text:
@@ -47,7 +47,7 @@ class MessagesReply:
 
     def end(self) -> bytes:
         so_far = self._so_far
-        told = self._leave()
+        told = self._start() + self._leave()
         if so_far.finish_reason == "error":
             return told + self.fail(Failure("internal", so_far.error or "The answer failed."))
         usage = usage_json(so_far.usage)
@@ -67,6 +67,13 @@ class MessagesReply:
             **stop_json(so_far),
             "usage": usage_json(so_far.usage),
         }
+
+    def _start(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        frame = self._frame() | {"usage": usage_json(self._so_far.usage)}
+        return self._message("message_start", message=frame) + PING
 
     def _say(self, kind: str, text: str) -> bytes:
         told = b""
