@@ -92,6 +92,21 @@ def test_a_call_that_the_model_begins_by_itself_is_valid(engine: Engine) -> None
     assert all(is_valid(one.name, one.arguments) for one in calls)
 
 
+@pytest.mark.parametrize("pattern", ["(?=a)b", "("])
+def test_a_schema_that_cannot_be_kept_to_is_the_calls_own_error(
+    engine: Engine, pattern: str
+) -> None:
+    """Before its first token, and nobody else's: a step is shared by all."""
+    bad = {"type": "string", "pattern": pattern}
+    function = {"name": "bad", "parameters": {"type": "object", "properties": {"a": bad}}}
+    tools = [{"type": "function", "function": function}]
+    neighbour = engine.generate([Request(messages=ASKED, max_tokens=20)])
+    first = next(neighbour)
+    with pytest.raises(BadInput, match="schema"):
+        next(engine.generate([Request(messages=ASKED, max_tokens=20, tools=tools)]))
+    assert [first, *neighbour][-1].finish_reason in ("stop", "length")
+
+
 def test_a_model_without_a_form_of_calls_refuses_tools(
     make_model: Callable[..., ModelBundle],
 ) -> None:

@@ -57,3 +57,13 @@ def test_tokens_are_counted_though_the_template_has_no_thoughts(
     answer = lenient.post(path, {"model": lenient.model, **body})
     assert answer.headers["x-langwright-unheeded"] == "think"
     assert answer.json()["input_tokens"] > 3
+
+
+def test_names_that_no_header_may_hold(lenient: Server) -> None:
+    odd = {"\u53c2": 1, "x\r\nset-cookie: a=b": 1, **{f"more{n}": n for n in range(50)}}
+    answer = lenient.chat(**odd)
+    assert answer.status_code == 200
+    named = answer.headers["x-langwright-unheeded"]
+    assert named.startswith("%E5%8F%82, x%0D%0Aset-cookie%3A a%3Db, more0, ")
+    assert named.endswith(", and 20 more")
+    assert "set-cookie" not in answer.headers

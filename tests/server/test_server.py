@@ -327,3 +327,50 @@ def test_ollamas_embeddings_say_how_long_the_model_stays(
         answer = server.post("/api/embed", {"model": server.model, "input": [], "keep_alive": 0})
         assert answer.status_code == 200
         until(lambda: server.client.get("/api/ps").json()["models"] == [], "the model stays")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "127.0.0.1/page/"}, 400),
+        ({"host": "127.0.0.1:1/page/"}, 400),
+        ({"host": "["}, 400),
+        ({"host": "a b"}, 400),
+        ({"origin": "http://["}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+def test_hosts_and_origins_that_are_none(
+    server: Server, headers: dict[str, str], status: int
+) -> None:
+    """A path must not be read out of a host: it decides which key is needed."""
+    answer = server.client.get("/v1/models", headers=headers)
+    assert answer.status_code == status
+    if "x-request-id" in answer.headers:  # some are refused before they come to us
+        assert answer.json()["error"]["message"]
+
+
+def test_a_method_that_is_not_there_says_which_are(server: Server) -> None:
+    answer = server.client.put("/v1/models")
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["allow"]
+
+
+def test_who_leaves_before_the_first_token_frees_its_place(
+    small: ModelBundle, tmp_path: Path
+) -> None:
+    with serving(small, tmp_path / "m", "--max-answers", "1", home=tmp_path / "home") as server:
+        said = [{"role": "user", "content": "the"}]
+        bias = {str(one): -100 for one in small.end_ids}
+        body = {"model": server.model, "messages": said, "stream": True, "logit_bias": bias}
+        with server.client.stream("POST", "/v1/chat/completions", json=body) as first:
+            next(first.iter_raw())
+            place = urlsplit(server.url)
+            raw = json.dumps(body | {"n": 8}).encode()
+            with socket.create_connection((place.hostname, place.port)) as caller:
+                head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {place.netloc}\r\n"
+                caller.sendall(f"{head}content-length: {len(raw)}\r\n\r\n".encode() + raw)
+        began = time.monotonic()
+        until(lambda: server.figure("vllm:num_requests_waiting") == 0, "it still waits")
+        until(lambda: server.figure("vllm:num_requests_running") == 0, "it still runs")
+        assert time.monotonic() - began < 10

@@ -46,7 +46,7 @@ class Bridge:
         def work() -> None:
             last: Exception | None = None
             try:
-                for event in self.backend.generate(requests):
+                for event in () if gone.is_set() else self.backend.generate(requests):
                     if gone.is_set():
                         break
                     loop.call_soon_threadsafe(queue.put_nowait, event)
@@ -57,15 +57,20 @@ class Bridge:
         await self._turn()
         at_turn()
         self._start(work)
+        ended = False
         try:
-            while (event := await queue.get()) is not None:
+            while not ended:
+                event = await queue.get()
+                ended = event is None or isinstance(event, Exception)
                 if isinstance(event, Exception):
                     raise event
-                yield event
+                if event is not None:
+                    yield event
         finally:
             gone.set()
-            for request in requests:
-                self.backend.abort(request.id)
+            if not ended:
+                for request in requests:
+                    self.backend.abort(request.id)
 
     async def _turn(self) -> None:
         if self.waiting >= self._most and self._free.locked():

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -196,6 +195,8 @@ def answers_to(request: Request, reader: Reader, inbox: Inbox) -> list[Answer]:
     prompt, parts = reader.prompt_ids(request), reader.parts
     limit = reader.limit(request, prompt)
     calls = bool(request.tools) and request.tool_choice == "auto" and reader.marks_calls
+    # Made before it is needed: what cannot be kept to is an error of this call, not of a step.
+    rest = reader.call_matcher(request, begun=True) if calls else None
     return [
         Answer(
             request,
@@ -207,7 +208,7 @@ def answers_to(request: Request, reader: Reader, inbox: Inbox) -> list[Answer]:
             parts.end_ids,
             inbox,
             reader.matcher(request),
-            partial(reader.call_matcher, request, begun=True) if calls else None,
+            None if rest is None else rest.copy,
         )
         for index in range(request.n)
     ]

@@ -117,6 +117,10 @@ class Matcher:
     def __init__(self, matcher: Any) -> None:
         self._matcher = matcher
 
+    def copy(self) -> Matcher:
+        """Another that stands where this one does."""
+        return Matcher(self._matcher.deep_copy())
+
     @property
     def complete(self) -> bool:
         """Whether the answer is whole, so that nothing may follow."""

@@ -70,9 +70,10 @@ def application(
         """A path or a method that is not there."""
         assert isinstance(error, HTTPException)
         kind: FailureKind = "not_found" if error.status_code == 404 else "invalid"
-        said = f"There is no {call.method} {call.url.path[:200]}."
+        said = f"There is no {call.method} {call.scope['path'][:200]}."
         answer = _dialect(call).failed(Refused(Failure(kind, said)), call)
         answer.status_code = error.status_code
+        answer.headers.update(error.headers or {})  # which methods there are
         return answer
 
     async def refused(call: Call, error: Exception) -> Response:
@@ -97,7 +98,7 @@ def application(
 
 
 def _dialect(call: Call) -> Dialect:
-    return next(one for start, one in DIALECTS.items() if call.url.path.startswith(start))
+    return next(one for start, one in DIALECTS.items() if call.scope["path"].startswith(start))
 
 
 async def _sweep(service: Service) -> None:

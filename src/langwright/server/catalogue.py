@@ -83,7 +83,8 @@ class Catalogue:
     def _offer(self, name: str, artifacts: Mapping[str, Artifact]) -> Offer:
         base, plus, adapter = name.rpartition("+")
         if plus and base in self._names and not Path(name).exists():
-            return Offer(name, base, adapter, artifacts.get(adapter))
+            held = Path(adapter).name if "/" in adapter else adapter  # as `open_model` calls it
+            return Offer(name, base, held, artifacts.get(adapter))
         return Offer(name, name, None, artifacts.get(name))
 
     def _step(self, name: str) -> Offer | None:
@@ -114,8 +115,8 @@ class Catalogue:
 
     def open(self, base: str) -> Model:
         """Load a model of the catalogue, with the adapters that others of it name."""
-        named = [self._offer(name, {}) for name in self._names]
-        adapters = [one.adapter for one in named if one.base == base and one.adapter]
+        named = [(self._offer(name, {}), name.rpartition("+")[2]) for name in self._names]
+        adapters = [said for one, said in named if one.base == base and one.adapter]
         if is_address(base):
             return open_model(base, store=self.store)
         from langwright.inference import EngineSettings

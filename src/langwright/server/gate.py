@@ -6,7 +6,6 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request as Call
@@ -19,6 +18,7 @@ from langwright.server.settings import ServeSettings
 from langwright.wire.failure import Failure, Refused
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PUBLIC = ("/", "/health", "/ready", "/openapi.json", "/page/")
 """What needs no key: it tells nothing of models."""
@@ -66,7 +66,9 @@ class Gate:
         async def tells(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = number
+                headers["x-request-id"] = headers["request-id"] = (
+                    number  # the latter is Anthropic's
+                )
                 if allowed is not None:
                     headers["access-control-allow-origin"] = allowed
                     headers["vary"] = "origin"
@@ -90,19 +92,24 @@ class Gate:
         return next(one for start, one in self._dialects.items() if path.startswith(start))
 
     def _knows(self, origin: str, headers: Headers) -> bool:
-        return origin in self._settings.origins or urlsplit(origin).netloc == headers.get("host")
+        host = headers.get("host", "")
+        return origin in self._settings.origins or origin in (f"http://{host}", f"https://{host}")
 
     def _check_place(self, call: Call, origin: str | None, allowed: str | None) -> None:
         """A page of another site must not speak to this server, neither as itself nor (by a name
         that it has pointed here) as a page of this one."""
-        host = urlsplit("//" + call.headers.get("host", "")).hostname or ""
+        said = call.headers.get("host", "")
+        found = _HOST.fullmatch(said)
+        if found is None:  # some would read a path out of it
+            raise _refused("invalid", "The header Host is no host with a port.")
+        host = found[1].strip("[]").lower()
         if self._local and host not in LOOPBACK:
             raise _refused("forbidden", f"This server is not called '{host[:100]}'.")
         if origin is not None and allowed is None:
             raise _refused("forbidden", f"Pages of {origin[:100]} may not call this server.")
 
     def _check_key(self, call: Call) -> None:
-        needed = scope_of(call.url.path)
+        needed = scope_of(call.scope["path"])
         if needed is None:
             return
         kept = self._keys.all()
@@ -143,7 +150,7 @@ def _secret(call: Call) -> str | None:
     for name in ("x-api-key", "x-goog-api-key"):
         if call.headers.get(name):
             return call.headers[name]
-    return call.query_params.get("key") if call.url.path.startswith("/v1beta") else None
+    return call.query_params.get("key") if call.scope["path"].startswith("/v1beta") else None
 
 
 async def _preflight(scope: Scope, receive: Receive, send: Send) -> None:

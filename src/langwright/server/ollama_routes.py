@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -24,6 +25,7 @@ from langwright.wire.ollama import chat, embed, generate, models
 from langwright.wire.ollama.errors import error_json
 from langwright.wire.ollama.options import OllamaAsk
 from langwright.wire.ollama.reply import MEDIA_TYPE, ChatReply, GenerateReply, OllamaReply
+from langwright.wire.reply import Envelope
 from langwright.wire.sse import dumps
 
 DIALECT = Dialect(error_json)
@@ -92,7 +94,10 @@ def routes(service: Service) -> Iterator[Route]:
         offer, headers = service.offer(named.model, named.unheeded)
         async with service.shelf.use(offer.base) as loaded:
             described = _described(offer, service)
-            template = loaded.model.template
+            try:
+                template = loaded.model.template
+            except Unsupported:  # an encoder's, or another program's
+                template = None
             told = models.show_json(
                 described,
                 info=_info(loaded),
@@ -122,7 +127,8 @@ def routes(service: Service) -> Iterator[Route]:
 
     async def delete(call: Call) -> Response:
         named = models.read_named(await call.body(), lenient=lenient)
-        offer, _ = service.offer(named.model, named.unheeded)
+        _refuse(named.unheeded, lenient)
+        offer = service.named(named.model)
         service.shelf.unload(offer.base)
         await asyncio.to_thread(service.catalogue.store.remove, offer.name)
         return Response(status_code=200)
@@ -174,6 +180,10 @@ async def _load(
     headers: dict[str, str],
 ) -> Response:
     """A call without a prompt loads the model, or lets it go."""
+    if ask.keep_alive == 0 and not any(one.key == offer.base for one in service.shelf.loaded()):
+        # Not loaded to be let go.
+        envelope = Envelope(secrets.token_hex(12), int(time.time()), offer.name, lambda _: b"")
+        return JSONResponse(reply(ask, envelope).loaded(unload=True), headers=headers)
     async with service.shelf.use(offer.base) as loaded:
         made = reply(ask, service.envelope(offer, loaded))
     if ask.keep_alive is not None:
@@ -207,7 +217,16 @@ def _described(offer: Offer, service: Service) -> models.Described:
         parameters=inside["parameters"] if inside else "",
         quantization=inside["dtype"] if inside else "",
         window=service.window(offer.base),
+        capabilities=("completion",) if loaded is None else _abilities(loaded),
     )
+
+
+def _abilities(loaded: Loaded) -> tuple[str, ...]:
+    """By Ollama's words."""
+    can = loaded.model.backend.capabilities()
+    words = {"completion": can.generate, "embedding": can.embed}
+    words |= {"tools": can.tools, "thinking": can.think}
+    return tuple(word for word, true in words.items() if true)
 
 
 def _info(loaded: Loaded) -> dict[str, Any]:
@@ -226,8 +245,9 @@ def _info(loaded: Loaded) -> dict[str, Any]:
 
 
 def _point(service: Service, source: str, name: str) -> None:
-    store = service.catalogue.store
-    store.point(name.removesuffix(":latest"), store.get(source.removesuffix(":latest")))
+    store, name = service.catalogue.store, name.removesuffix(":latest")
+    store.point(name, store.get(source.removesuffix(":latest")))
+    service.shelf.unload(name)  # what it meant until now
 
 
 def _refuse(unheeded: tuple[str, ...], lenient: bool) -> None:

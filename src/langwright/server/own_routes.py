@@ -139,9 +139,7 @@ def routes(service: Service) -> Iterator[Route]:
     async def ready(call: Call) -> Response:
         if service.draining:
             return JSONResponse({"status": "draining"}, 503)
-        return JSONResponse(
-            {"status": "ready", "models": [one.name for one in service.shelf.loaded()]}
-        )
+        return JSONResponse({"status": "ready"})
 
     async def metrics(call: Call) -> Response:
         return Response(service.figures(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from starlette.requests import Request as Call
 from starlette.responses import JSONResponse, Response
@@ -17,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from langwright.backend import Event, Request
 from langwright.errors import NotFound, Unsupported, suggest
 from langwright.providers import Model
+from langwright.providers.open import is_address
 from langwright.server.catalogue import Catalogue, Offer
 from langwright.server.metrics import Metrics, Watch
 from langwright.server.settings import ServeSettings
@@ -71,16 +73,25 @@ class Service:
         if named and not self.settings.lenient:
             message = f"'{named[0]}' is not supported here: this server ignores nothing in silence."
             raise Refused(Failure("invalid", message, named[0], "unsupported_parameter"))
-        name = self._first() if name is None else name.removesuffix(":latest")
-        offer = self.catalogue.find(name)
-        if offer is None:
+        name = self._first() if name is None else name
+        try:
+            offer = self.named(name)
+        except NotFound:
             known = self.catalogue.names()
-            offer = self.catalogue.find(known[0]) if self.settings.lenient and known else None
-            if offer is None:
-                missing, remedy = name[:120], suggest(name[:120], known)
-                raise NotFound(f"There is no model '{missing}'.", remedy=remedy)
+            found = self.catalogue.find(known[0]) if self.settings.lenient and known else None
+            if found is None:
+                raise
+            offer = found
             named.append("model")
-        return offer, {UNHEEDED: ", ".join(dict.fromkeys(named))} if named else {}
+        return offer, _unheeded(named)
+
+    def named(self, name: str) -> Offer:
+        """The model of that very name, also where the server is lenient."""
+        offer = self.catalogue.find(name.removesuffix(":latest"))
+        if offer is None:
+            remedy = suggest(name[:120], self.catalogue.names())
+            raise NotFound(f"There is no model '{name[:120]}'.", remedy=remedy)
+        return offer
 
     async def answer(
         self,
@@ -106,10 +117,17 @@ class Service:
                 if found is None:
                     return Response(status_code=499)
                 return JSONResponse(made.whole(found), headers=headers)
-            stream = EventStream(made, events, dialect.keep_alive, headers)
-            await stream.start()
+            stream = EventStream(made, events, dialect.keep_alive, headers, self._failed)
+            if await until_gone(call.receive, stream.start()) is None:
+                return Response(status_code=499)
             stream.own(stack.pop_all())
             return stream
+
+    def _failed(self, failure: Failure, error: Exception) -> None:
+        """A stream broke off, whose status told of no failure."""
+        self.metrics.failed.labels(str(failure.status)).inc()
+        if failure.kind == "internal":
+            log.exception("The answer failed.", exc_info=error)
 
     async def embed(self, ask: EmbedAsk) -> tuple[list[list[float]], int, str, dict[str, str]]:
         """Vectors, how many tokens were read, the model's exact name, and headers."""
@@ -143,7 +161,8 @@ class Service:
             ask, headers = self._fitting(ask, offer, loaded, headers)
             said = ask.request
             assert said.messages is not None
-            how = {"tools": said.tools, "add_generation_prompt": True, "think": said.think}
+            tools = None if said.tool_choice == "none" else said.tools
+            how = {"tools": tools, "add_generation_prompt": True, "think": said.think}
             ids = await loaded.bridge.call(lambda: template.encode(said.messages, **how))  # type: ignore[arg-type]
             return len(ids), headers
 
@@ -175,6 +194,8 @@ class Service:
 
     def figures(self) -> bytes:
         """The metrics, in Prometheus' text."""
+        self.metrics.running.clear()
+        self.metrics.waiting.clear()
         for one in self.shelf.loaded():
             self.metrics.running.labels(one.key).set(one.bridge.running)
             self.metrics.waiting.labels(one.key).set(one.bridge.waiting)
@@ -187,6 +208,8 @@ class Service:
             async with aclosing(loaded.bridge.events(requests, watch.turn)) as events:
                 async for event in events:
                     watch.saw(event)
+                    if event.error is not None and is_address(loaded.key):
+                        raise Refused(Failure("unavailable", event.error))
                     if event.error is not None:
                         raise Unsupported(event.error, remedy="Ask for something simpler.")
                     yield event
@@ -204,12 +227,15 @@ class Service:
                 dropped |= {"tools": None, "tool_choice": "auto"}
             if ask.think is not None and not can.think:
                 dropped["think"] = None
-            named = [one for one in (headers.get(UNHEEDED), *dropped) if one]
-            headers = {UNHEEDED: ", ".join(named)} if named else {}
+            if dropped:
+                headers = _unheeded([*headers.get(UNHEEDED, "").split(", "), *dropped])
+        # A dialect's own default is no wish of the caller's: another program may do without.
+        without_top_k = ask.assumes_top_k and is_address(loaded.key)
         requests = tuple(
             replace(
                 one,
                 **{"think": ask.think, **dropped},
+                sampling=replace(one.sampling, top_k=0) if without_top_k else one.sampling,
                 adapter=offer.adapter,
                 deadline_s=min(
                     one.deadline_s or self.settings.deadline_s, self.settings.deadline_s
@@ -224,6 +250,14 @@ class Service:
         return Envelope(
             secrets.token_hex(12), int(time.time()), model, _pieces(loaded), loaded.fingerprint
         )
+
+
+def _unheeded(names: Iterable[str]) -> dict[str, str]:
+    """The header that names them: callers chose these names, so what no header may hold is written
+    as in an address, and no more than some are named."""
+    told = [quote(name[:80], safe=".-_% ") for name in dict.fromkeys(names) if name]
+    more = [f"and {len(told) - 32} more"] if len(told) > 32 else []
+    return {UNHEEDED: ", ".join(told[:32] + more)} if told else {}
 
 
 def guarded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from langwright.backend import Event
-from langwright.wire.failure import failure_of
+from langwright.wire.failure import Failure, failure_of
 from langwright.wire.reply import Reply
 
 Found = TypeVar("Found")
@@ -49,15 +49,21 @@ async def _left(receive: Receive) -> None:
 
 class EventStream(Response):
     """The answer that `reply` writes of `events`. `start` waits for the first, so that what fails
-    at once still has its own status."""
+    at once still has its own status; `failed` is told what fails later."""
 
     def __init__(
-        self, reply: Reply, events: AsyncIterator[Event], keep_alive: bytes, headers: dict[str, str]
+        self,
+        reply: Reply,
+        events: AsyncIterator[Event],
+        keep_alive: bytes,
+        headers: dict[str, str],
+        failed: Callable[[Failure, Exception], None],
     ) -> None:
         self.status_code, self.background = 200, None
         self.media_type = reply.media_type
         self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
         self._reply, self._events, self._keep_alive = reply, events, keep_alive
+        self._failed = failed
         self._next: asyncio.Future[Event] | None = None
         self._stack = AsyncExitStack()
 
@@ -65,8 +71,8 @@ class EventStream(Response):
         """Close `stack` at the end."""
         self._stack = stack
 
-    async def start(self) -> None:
-        """Raises what the first event fails for."""
+    async def start(self) -> bool:
+        """Wait for the first event. Raises what it fails for."""
         self._next = asyncio.ensure_future(anext(self._events))
         try:
             await asyncio.wait({self._next}, timeout=PATIENCE_S)
@@ -76,6 +82,7 @@ class EventStream(Response):
             raise
         if self._next.done():
             self._next.result()
+        return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -109,7 +116,9 @@ class EventStream(Response):
         except _Left:
             raise
         except Exception as error:
-            last = self._reply.fail(failure_of(error))
+            failure = failure_of(error)
+            self._failed(failure, error)
+            last = self._reply.fail(failure)
         await self._send(send, last, more=False)
 
     async def _send(self, send: Send, body: bytes, *, more: bool = True) -> None:

@@ -13,7 +13,8 @@ class Ask:
     one for each prompt. `stream`: the answer comes piece by piece; `usage`: such a stream also
     tells what it took. `echo`: the prompt stands before the answer. `think`: whether the model is
     to think before it answers, where the call says so (None: as its template has it). `unheeded`
-    are the parameters of the call that are not honoured."""
+    are the parameters of the call that are not honoured. `assumes_top_k`: the dialect has one where
+    the call says none."""
 
     model: str | None
     requests: tuple[Request, ...]
@@ -22,6 +23,7 @@ class Ask:
     echo: bool = False
     unheeded: tuple[str, ...] = ()
     think: bool | None = None
+    assumes_top_k: bool = False
 
     @property
     def request(self) -> Request:

@@ -153,7 +153,11 @@ def read(raw: bytes, *, lenient: bool = False) -> Ask:
 def read_count(raw: bytes, *, lenient: bool = False) -> Ask:
     """A call of which only the tokens of the prompt are asked. Raises `BadBody`."""
     body, unheeded = parse(raw, CountBody, lenient=lenient)
-    request = Request(messages=body.turns(), tools=body.plain_tools())
+    request = Request(
+        messages=body.turns(),
+        tools=body.plain_tools(),
+        tool_choice=body.tool_choice.plain() if body.tool_choice else "auto",
+    )
     return Ask(body.model, (request,), unheeded=unheeded, think=body.think())
 
 

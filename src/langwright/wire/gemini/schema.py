@@ -24,7 +24,7 @@ def json_schema(given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in given.items():
         name = _RENAMED.get(name, name)
-        if name in _DROPPED:
+        if name in _DROPPED or (name == "format" and value == "enum"):
             continue
         if name == "type" and isinstance(value, str):
             if value.upper() != "TYPE_UNSPECIFIED":

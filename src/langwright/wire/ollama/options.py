@@ -137,6 +137,7 @@ class CallBody(Body):
             (request,) if isinstance(request, Request) else (),
             self.stream is not False,
             unheeded=unheeded,
+            assumes_top_k=options.top_k is None,
             think=None if self.think is None else bool(self.think),
             keep_alive=kept,
             num_ctx=options.num_ctx or None,
