@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -15,6 +16,19 @@ console = Console(stderr=True, highlight=False)
 """Everything said to a person goes here, so that standard output holds results alone."""
 
 LINE_EVERY_S = 15.0
+Watcher = Callable[[float, float | None], None]
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(told: Watcher) -> Iterator[None]:
+    """Within, also in threads that begin here with this context, each step of a bar is `told`: how
+    much is done, and of how much (None: unknown)."""
+    token = _watcher.set(told)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 @dataclass
@@ -34,6 +48,8 @@ class Bar:
         self.done += amount
         if words is not None:
             self.words = words
+        if (told := _watcher.get()) is not None:
+            told(self.done, self.total)
         if self._progress is not None:
             self._progress.update(self._task, completed=self.done, words=self.words)
         elif time.monotonic() - self._said >= LINE_EVERY_S:

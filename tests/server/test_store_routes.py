@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.server.conftest import started
+from tests.store.hub_stand_in import stand_in
 
 from langwright.model import ModelBundle
 from langwright.model.folder import save_folder
@@ -80,3 +82,28 @@ def test_a_model_is_not_loaded_to_be_let_go(client: httpx.Client) -> None:
 def test_what_a_model_can_is_told(client: httpx.Client) -> None:
     shown = client.post("/api/show", json={"model": "one"})
     assert shown.json()["capabilities"] == ["completion"]
+
+
+def test_a_pull_tells_how_far_it_is(
+    make_model: Callable[..., ModelBundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a hub on this machine."""
+    (tmp_path / "model").mkdir()
+    save_folder(tmp_path / "model", make_model(2, context_length=256))
+    files = {one.name: one.read_bytes() for one in (tmp_path / "model").iterdir()}
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with stand_in() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.add("model", "lab/small", files)
+        with started(tmp_path / "home") as (url, _):
+            call = httpx.stream("POST", f"{url}/api/pull", json={"model": "hf:lab/small"})
+            with call as answer:
+                lines = [json.loads(one) for one in answer.iter_lines()]
+    assert lines[0] == {"status": "pulling hf:lab/small"}
+    assert lines[-1] == {"status": "success"}
+    assert lines[-2]["digest"]
+    counted = [one["completed"] for one in lines if "completed" in one]
+    assert counted == sorted(counted)
+    assert counted[-1] == sum(map(len, files.values()))
+    assert {one["total"] for one in lines if "completed" in one} == {counted[-1]}

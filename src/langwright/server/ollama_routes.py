@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 import langwright
 from langwright.errors import LangwrightError, Unsupported
+from langwright.progress import watched
 from langwright.server.catalogue import Offer
 from langwright.server.service import Dialect, Service, guarded
 from langwright.server.shelf import Loaded
@@ -29,6 +30,8 @@ from langwright.wire.reply import Envelope
 from langwright.wire.sse import dumps
 
 DIALECT = Dialect(error_json)
+PULLED_EVERY_S = 0.25
+"""So often a line says how much of a model has come."""
 
 
 def routes(service: Service) -> Iterator[Route]:
@@ -111,9 +114,24 @@ def routes(service: Service) -> Iterator[Route]:
         _refuse(named.unheeded, lenient)
 
         async def lines() -> AsyncIterator[bytes]:
-            yield models.progress(f"pulling {named.model}")
+            status = f"pulling {named.model}"
+            yield models.progress(status)
+            so_far: list[tuple[float, float | None]] = []
+            with watched(lambda *done: so_far.append(done)):
+                # A thread of its own, which goes on where the caller leaves.
+                work = asyncio.to_thread(pull, named.model, store=service.catalogue.store)
+                pulling = asyncio.ensure_future(work)
+            ended = False
             try:
-                found = await asyncio.to_thread(pull, named.model, store=service.catalogue.store)
+                while not ended:
+                    ended = bool((await asyncio.wait({pulling}, timeout=PULLED_EVERY_S))[0])
+                    if so_far:
+                        done, total = so_far[-1]
+                        so_far.clear()
+                        yield models.progress(
+                            status, completed=int(done), total=None if total is None else int(total)
+                        )
+                found = pulling.result()
             except LangwrightError as error:
                 yield dumps(error_json(failure_of(error))) + b"\n"
                 return
