@@ -276,3 +276,21 @@ def test_spoilt_bodies(raw: bytes) -> None:
 
 def test_hostile_bodies() -> None:
     g.refuses_hostile_bodies(read, body())
+
+
+def test_a_property_without_a_schema() -> None:
+    """Refused by its name; a lenient server leaves the tools out."""
+    schema = {"type": "object", "properties": {"place": "anywhere"}}
+    body: dict[str, Any] = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": "Hi"}],
+    }
+    body["tools"] = [{"name": "look", "input_schema": schema}]
+    raw = json.dumps(body).encode()
+    with pytest.raises(BadBody, match=r"place.*anywhere") as error:
+        read(raw)
+    assert error.value.param == "tools.0.input_schema"
+    ask = read(raw, lenient=True)
+    assert ask.unheeded == ("tools",)
+    assert not ask.request.tools

@@ -22,7 +22,7 @@ from langwright.providers.open import is_address
 from langwright.server.catalogue import Catalogue, Offer
 from langwright.server.metrics import Metrics, Watch
 from langwright.server.settings import ServeSettings
-from langwright.server.shelf import Loaded, Shelf
+from langwright.server.shelf import Loaded, Shelf, between_servers
 from langwright.server.stream import EventStream, until_gone
 from langwright.wire.ask import Ask, EmbedAsk
 from langwright.wire.failure import Failure, Refused, failure_of
@@ -205,8 +205,13 @@ class Service:
         self, loaded: Loaded, requests: tuple[Request, ...], watch: Watch
     ) -> AsyncGenerator[Event]:
         try:
-            async with aclosing(loaded.bridge.events(requests, watch.turn)) as events:
-                async for event in events:
+            events = loaded.bridge.events(requests, watch.turn)
+            async with aclosing(events):
+                while True:
+                    with between_servers(loaded.key):
+                        event = await anext(events, None)
+                    if event is None:
+                        break
                     watch.saw(event)
                     if event.error is not None and is_address(loaded.key):
                         raise Refused(Failure("unavailable", event.error))

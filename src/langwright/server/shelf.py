@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from langwright.backend.bridge import Bridge
-from langwright.errors import Busy, Unsupported
+from langwright.errors import BadSettings, Busy, Unsupported
 from langwright.providers import Model
+from langwright.providers.open import is_address
 from langwright.server.metrics import Metrics
 from langwright.server.settings import ServeSettings
+from langwright.wire.failure import Failure, Refused
 
 GB = 2**30
+log = logging.getLogger("langwright.server")
 
 
 @dataclass
@@ -67,6 +71,20 @@ class Loaded:
             return self.bytes if self.model.module.device.type == "cuda" else 0
         except Unsupported:
             return 0
+
+
+@contextmanager
+def between_servers(name: str) -> Iterator[None]:
+    """What a server behind this one has against it, its key above all, is no fault of the
+    caller's."""
+    try:
+        yield
+    except BadSettings as error:
+        if not is_address(name):
+            raise
+        log.error("The server behind '%s' refuses: %s", name, error)
+        said = "The server behind this model refuses this one."
+        raise Refused(Failure("unavailable", said)) from error
 
 
 Opener = Callable[[str], Model]
@@ -132,7 +150,8 @@ class Shelf:
 
     async def _open(self, name: str) -> Loaded:
         loop = asyncio.get_running_loop()
-        model = await loop.run_in_executor(self._loads, self._opener, name)
+        with between_servers(name):
+            model = await loop.run_in_executor(self._loads, self._opener, name)
         size = _size(model)
         self._make_room(size, name)
         at_once = min(self._settings.max_answers, model.backend.capabilities().at_once)

@@ -6,9 +6,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from langwright.errors import BadInput
 
@@ -78,6 +78,20 @@ def _within(value: object, at: str) -> list[str]:
     if isinstance(value, list):
         return [name for number, one in enumerate(value) for name in _within(one, f"{at}.{number}")]
     return []
+
+
+def _parts_are_schemas(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = schema.get("properties")
+    for name, one in properties.items() if isinstance(properties, dict) else ():
+        if not isinstance(one, dict | bool):
+            raise ValueError(f"the property '{name[:100]}' has no schema but {str(one)[:100]!r}")
+        if isinstance(one, dict):
+            _parts_are_schemas(one)
+    return schema
+
+
+Parameters = Annotated[dict[str, Any], AfterValidator(_parts_are_schemas)]
+"""The JSON schema of a tool's arguments."""
 
 
 def parse(raw: bytes, kind: type[Kind], *, lenient: bool = False) -> tuple[Kind, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from langwright.errors import (
     BadSettings,
     Busy,
     LangwrightError,
+    NetworkMissing,
     NotFound,
     TooLong,
     Unsupported,
@@ -89,6 +90,8 @@ def failure_of(error: Exception) -> Failure:
         return Failure("too_many", str(error), retry_after=1)
     if isinstance(error, BadInput | BadSettings):
         return Failure("invalid", str(error))
+    if isinstance(error, NetworkMissing):
+        return Failure("unavailable", str(error))
     if isinstance(error, LangwrightError):
         return Failure("internal", str(error))
     return Failure("internal", "The server failed; its log says where.")

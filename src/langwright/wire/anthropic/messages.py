@@ -15,7 +15,7 @@ from langwright.errors import Unsupported
 from langwright.wire import turns
 from langwright.wire.anthropic.blocks import CACHED, Message, Text, joined, messages, written
 from langwright.wire.ask import Ask
-from langwright.wire.body import ANY, Body, parse
+from langwright.wire.body import ANY, Body, Parameters, parse
 
 
 class Tool(Body):
@@ -30,7 +30,7 @@ class Tool(Body):
     type: str | None = None
     name: str = ""
     description: str | None = None
-    input_schema: dict[str, Any] | None = None
+    input_schema: Parameters | None = None
 
     @property
     def is_custom(self) -> bool:

@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from langwright.wire import turns
 from langwright.wire.ask import Ask
-from langwright.wire.body import ANY, BadBody, Body, parse
+from langwright.wire.body import ANY, BadBody, Body, Parameters, parse
 from langwright.wire.ollama.options import CallBody, OllamaAsk, call_fields
 
 
@@ -64,7 +64,7 @@ class ToolFunction(Body):
 
     name: str
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Parameters | None = None
 
 
 class Tool(Body):

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from langwright.backend import MAX_LOGPROBS, Constraint, Request
 from langwright.wire.ask import Ask
-from langwright.wire.body import ANY, BadBody, Body, parse
+from langwright.wire.body import ANY, BadBody, Body, Parameters, parse
 from langwright.wire.openai.fields import ACCEPTED, SamplingBody, sampling_fields
 
 
@@ -74,7 +74,7 @@ class Message(Body):
 class ToolFunction(Body):
     name: str = Field(min_length=1)
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Parameters | None = None
     strict: bool | None = None
 
 

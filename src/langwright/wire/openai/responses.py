@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from langwright.backend import MAX_LOGPROBS, Constraint, Request, Sampling
 from langwright.wire import turns
 from langwright.wire.ask import Ask
-from langwright.wire.body import ANY, BadBody, Body, parse
+from langwright.wire.body import ANY, BadBody, Body, Parameters, parse
 from langwright.wire.openai.items import Item, messages, written
 
 LOGPROBS = "message.output_text.logprobs"
@@ -27,7 +27,7 @@ class Tool(Body):
     type: str
     name: str | None = None
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Parameters | None = None
     strict: bool | None = None
 
     @model_validator(mode="after")
