@@ -6,7 +6,7 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,20 +81,6 @@ def folder(make_model: Make, tmp_path: Path) -> Callable[..., Path]:
 def node() -> None:
     if shutil.which("node") is None:
         pytest.skip("node is not installed: a page is proved in it")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a network."""
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    found = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("there is no chromium to open the page in")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=quiet)
-        yield browser
-        browser.close()
 
 
 class Opened:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -65,18 +64,6 @@ def models(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., M
 def url(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with started(tmp_path_factory.mktemp("home"), *models.values()) as (url, _):
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("neither chromium nor google-chrome is on PATH")
-    words = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=words)
-        yield browser
-        browser.close()
 
 
 @contextmanager

@@ -378,3 +378,16 @@ def test_who_leaves_before_the_first_token_frees_its_place(
             until(lambda: server.figure("vllm:num_requests_waiting") == 0, "it still waits")
             assert time.monotonic() - began < 5
             assert server.figure("vllm:num_requests_running") == 1
+
+
+def test_a_host_that_is_not_told(small: ModelBundle, tmp_path: Path) -> None:
+    """HTTP/1.0's checks of health send none; where this machine alone may call, it is asked for."""
+    home = tmp_path / "home"
+    keys(add="use", scopes=["use"], store=Store(home))
+    for words, expected in (((), b"403"), (("--host", "0.0.0.0"), b"200")):
+        with (
+            serving(small, tmp_path / "m", *words, home=home) as server,
+            socket.create_connection(("127.0.0.1", urlsplit(server.url).port)) as caller,
+        ):
+            caller.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            assert caller.recv(100).split()[1] == expected

@@ -103,3 +103,13 @@ def test_what_never_fits_is_not_read(make: Make) -> None:
         asyncio.run(ask())
     assert before == []
     shelf.close()
+
+
+def test_a_model_that_only_another_program_knows_may_have_any_size(
+    tmp_path: Path, store: Store
+) -> None:
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd/config.json").write_text('{"model_type": "mamba"}')
+    (tmp_path / "odd/model.safetensors").write_bytes(b"")
+    name = str(tmp_path / "odd")
+    assert Catalogue([name], ServeSettings(memory_gb=1), store).bytes_of(name) == 0

@@ -105,13 +105,15 @@ class Catalogue:
         return any(one.name == run for one in self.store.runs()) and self.latest(run) is not None
 
     def bytes_of(self, base: str) -> int:
-        """What its weights take at least, when they are loaded; 0 of another program's."""
+        """What its weights take at least, when they are loaded; 0 where only another program knows
+        such a model."""
         if is_address(base):
             return 0
-        told = describe(base, store=self.store)
-        parameters = told["parameters"]["total"]
-        fewest = min(told["weights_bytes"].values(), default=parameters // 2)
-        return int(told["weights_bytes"].get(self._settings.dtype, fewest))
+        try:
+            sizes = describe(base, store=self.store)["weights_bytes"]
+        except Unsupported:
+            return 0
+        return int(sizes.get(self._settings.dtype, min(sizes.values())))
 
     def open(self, base: str) -> Model:
         """Load a model of the catalogue, with the adapters that others of it name."""

@@ -66,9 +66,8 @@ class Gate:
         async def tells(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = headers["request-id"] = (
-                    number  # the latter is Anthropic's
-                )
+                headers["x-request-id"] = number
+                headers["request-id"] = number  # Anthropic's name for it
                 if allowed is not None:
                     headers["access-control-allow-origin"] = allowed
                     headers["vary"] = "origin"
@@ -100,9 +99,9 @@ class Gate:
         that it has pointed here) as a page of this one."""
         said = call.headers.get("host", "")
         found = _HOST.fullmatch(said)
-        if found is None:  # some would read a path out of it
+        if said and found is None:  # some would read a path out of it
             raise _refused("invalid", "The header Host is no host with a port.")
-        host = found[1].strip("[]").lower()
+        host = found[1].strip("[]").lower() if found else ""  # HTTP/1.0 knows none
         if self._local and host not in LOOPBACK:
             raise _refused("forbidden", f"This server is not called '{host[:100]}'.")
         if origin is not None and allowed is None:

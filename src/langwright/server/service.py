@@ -205,19 +205,15 @@ class Service:
         self, loaded: Loaded, requests: tuple[Request, ...], watch: Watch
     ) -> AsyncGenerator[Event]:
         try:
-            events = loaded.bridge.events(requests, watch.turn)
-            async with aclosing(events):
-                while True:
-                    with between_servers(loaded.key):
-                        event = await anext(events, None)
-                    if event is None:
-                        break
-                    watch.saw(event)
-                    if event.error is not None and is_address(loaded.key):
-                        raise Refused(Failure("unavailable", event.error))
-                    if event.error is not None:
-                        raise Unsupported(event.error, remedy="Ask for something simpler.")
-                    yield event
+            with between_servers(loaded.key):
+                async with aclosing(loaded.bridge.events(requests, watch.turn)) as events:
+                    async for event in events:
+                        watch.saw(event)
+                        if event.error is not None and is_address(loaded.key):
+                            raise Refused(Failure("unavailable", event.error))
+                        if event.error is not None:
+                            raise Unsupported(event.error, remedy="Ask for something simpler.")
+                        yield event
         finally:
             watch.over()
 
