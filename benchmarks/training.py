@@ -66,7 +66,8 @@ def spread(values: list[float], pattern: str = "{:,.0f}") -> str:
 def measure(
     names: list[str], order: Order, rounds: int, steps: int, stay: bool
 ) -> dict[str, list[Figures]]:
-    """For each contender its rounds: the seconds of its steps, or an error."""
+    """For each contender its rounds: the seconds of its steps, or an error. No steps: the first one
+    counts, with what it compiled."""
     alive: dict[str, Contender] = {}
     warm: dict[str, Figures] = {}
     found: dict[str, list[Figures]] = {name: [] for name in names}
@@ -78,11 +79,13 @@ def measure(
                 compiled = "whole" if name.endswith(" compiled") else ""
                 who = name.removesuffix(" compiled")
                 alive[name] = Contender(who, replace(order, compiled=compiled))
-                told = alive[name].ask(warm=2)
+                told = alive[name].ask(warm=2 if steps else 1)
                 # The first round's first step compiles from nothing; a later one may not.
                 warm.setdefault(name, told)
             told = warm[name]
-            if "error" not in told:
+            if "error" not in told and not steps:
+                told = told | {"seconds": [told["first_step_s"]]}
+            elif "error" not in told:
                 told = told | alive[name].ask(steps=steps)
             found[name].append(told)
             if not stay or "error" in told:
@@ -140,7 +143,9 @@ def main() -> None:
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=4, help="of each contender in each round")
+    parser.add_argument(
+        "--steps", type=int, default=4, help="of each contender in each round; 0: its first alone"
+    )
     parser.add_argument("--without", action="append", default=[], help="a contender to leave out")
     parser.add_argument("--only", action="append", default=[], help="a contender to measure")
     given = parser.parse_args()

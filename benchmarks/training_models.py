@@ -95,15 +95,19 @@ def langwright(order: Order) -> tuple[Step, nn.Module]:
         head_dim=shape.width // shape.heads,
         context_length=shape.context,
     )
-    # With torch's own first values, as others' models: a GPU makes them at once, a processor would
-    # take a minute at 1.5 billion.
     with torch.device(order.device):
         module = Decoder(architecture)
+    # torch's own first values, which a GPU makes at once (a processor would take a minute at 1.5
+    # billion), spread the logits so far that a processor's exp falls into denormal numbers.
+    if order.device == "cpu":
+        module.initialise(0)
+    # A processor works through a step by the default's pieces, a GPU through all of its rows at once.
+    at_once = {"micro_batch_tokens": shape.tokens} if order.device == "cuda" else {}
     settings = LoopSettings.build(
         {
             "steps": 1,
             "tokens_per_step": order.pieces * shape.tokens,
-            "micro_batch_tokens": shape.tokens,
+            **at_once,
             "context_length": shape.context,
             "learning_rate": 1e-3,
             "embedding_learning_rate": 1e-3,
@@ -117,7 +121,9 @@ def langwright(order: Order) -> tuple[Step, nn.Module]:
     learner = Learner(module, settings)
     # On the processor, as the loop's: the learner takes them to the device.
     ids, targets = data(replace(order, device="cpu"))
-    batches = [MicroBatch(ids, targets, targets.numel())] * order.pieces
+    rows = settings.micro_batch_tokens // shape.context
+    pieces = zip(ids.split(rows), targets.split(rows), strict=True)
+    batches = [MicroBatch(*piece, piece[1].numel()) for piece in pieces] * order.pieces
 
     def step() -> None:
         learner.gradients(next_token_loss, batches, order.pieces * targets.numel())

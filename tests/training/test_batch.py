@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from langwright.errors import BadSettings
 from langwright.inference import score_rows
 from langwright.model import Architecture, Decoder
 from langwright.training.batch import Row, gather, next_token_loss
+from langwright.training.settings import LoopSettings
 
 SHAPE = Architecture(
     vocab_size=64,
@@ -67,6 +69,18 @@ def test_gradient_does_not_depend_on_the_cut_into_micro_batches(micro_batch_toke
     decoder, given = module(), rows([3, 32, 7, 20, 2, 31, 4])
     whole = gradient(decoder, given, 10_000)
     assert torch.allclose(gradient(decoder, given, micro_batch_tokens), whole, atol=1e-6)
+
+
+def test_one_window_at_least_is_worked_through_at_once() -> None:
+    """A long window needs no second setting; a smaller piece that was asked for is refused."""
+    given = {"steps": 1, "tokens_per_step": 16384, "context_length": 256, "learning_rate": 1e-3}
+    assert LoopSettings.build(given).micro_batch_tokens == 2048
+    given["context_length"] = 8192
+    settings = LoopSettings.build(given)
+    assert settings.micro_batch_tokens == 8192
+    assert LoopSettings.restored(settings.model_dump(mode="json")) == settings
+    with pytest.raises(BadSettings, match="at least one context window"):
+        LoopSettings.build(given | {"micro_batch_tokens": 4096})
 
 
 def test_tokens_that_are_not_learnt_give_no_gradient() -> None:

@@ -125,7 +125,6 @@ def _forecast(
     tokens = sum(min(length, context) for length in lengths)
     steps = max(LEAST_STEPS, min(MOST_STEPS, round(epochs * tokens / step)))
     derived = {"steps": steps, "tokens_per_step": step}
-    derived |= {"micro_batch_tokens": max(recipe["micro_batch_tokens"], context)}
     derived |= {"warmup_steps": min(recipe["warmup_steps"], steps // 5)}
     given = recipe | derived | given
     chosen = SFTSettings.build(given)

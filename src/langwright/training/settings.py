@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,10 @@ from langwright.config import Settings
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Of a running mean: how much of it stays at each step."""
 
+
+MICRO_BATCH = 2048
+"""Tokens that a processor works through at once as fast as twice as many, in less memory
+(docs/benchmarks.md). A GPU wants more: the `gpu` recipe says how many."""
 
 Schedule = Literal["wsd", "cosine", "noam"]
 
@@ -39,7 +43,8 @@ class LoopSettings(Settings):
     """How long, how fast and how often. Rates are per step; fractions are of `steps`.
 
     `tokens_per_step` is what one step learns from; it is worked through in pieces of at most
-    `micro_batch_tokens` (memory), which changes the time of a step and not its result.
+    `micro_batch_tokens` (memory), which changes the time of a step and not its result; by default
+    2048, or one context window where that is longer.
     `precision` `auto` computes in bfloat16 where the processor has it, else in float32; `float8` in
     bfloat16 but for the matrices of a decoder's blocks, on a GPU that multiplies 8-bit floats. The
     weights themselves are always float32. `embedding_learning_rate` is that of the tables of
@@ -66,7 +71,7 @@ class LoopSettings(Settings):
 
     steps: int = Field(ge=1)
     tokens_per_step: int = Field(ge=1)
-    micro_batch_tokens: int = Field(4096, ge=1)
+    micro_batch_tokens: int = Field(MICRO_BATCH, ge=1)
     context_length: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
     embedding_learning_rate: float | None = Field(None, gt=0)
@@ -101,6 +106,14 @@ class LoopSettings(Settings):
         """The same with micro-batches small enough that each of so many ranks has some."""
         share = max(self.context_length, -(-self.tokens_per_step // ranks))
         return self.model_copy(update={"micro_batch_tokens": min(self.micro_batch_tokens, share)})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_window_at_once(cls, given: dict[str, Any]) -> dict[str, Any]:
+        context = given.get("context_length")
+        if isinstance(context, int) and context > MICRO_BATCH:
+            return {"micro_batch_tokens": context} | given
+        return given
 
     @model_validator(mode="after")
     def _fits(self) -> LoopSettings:
