@@ -101,7 +101,7 @@ def langwright(order: Order) -> tuple[Step, nn.Module]:
     # billion), spread the logits so far that a processor's exp falls into denormal numbers.
     if order.device == "cpu":
         module.initialise(0)
-    # A processor works through a step by the default's pieces, a GPU through all of its rows at once.
+    # A processor works through a step by the default's pieces, a GPU through all rows at once.
     at_once = {"micro_batch_tokens": shape.tokens} if order.device == "cuda" else {}
     settings = LoopSettings.build(
         {

@@ -17,14 +17,15 @@ import langwright as lw
 from langwright.errors import BadInput, BadSettings, NotFound
 from langwright.lifecycle.budget import Budget
 from langwright.lifecycle.ladder import ladder, pace
-from langwright.lifecycle.law import LAW, REPEATED, worth
+from langwright.lifecycle.law import LAW, REPEATED, Law, worth
 from langwright.lifecycle.machine import UTILISATION, machine
 from langwright.lifecycle.memory import memory
+from langwright.lifecycle.rehearsal import steepness
 from langwright.model import Decoder
 from langwright.store import Store
 from langwright.training import read_recipe
 from langwright.training.recipe import read_forecast
-from langwright.training.stages.pretrain import PretrainSettings
+from langwright.training.stages.pretrain import PretrainSettings, shape_of
 
 MINI = str(Path(__file__).parent.parent / "mini.toml")
 
@@ -92,6 +93,38 @@ def test_repeated_text_is_worth_less() -> None:
     assert 3700 < worth(4000, 1000) < 4000  # four epochs are nearly as good as fresh text
     assert worth(1e9, 1000) == pytest.approx(1000 * (1 + REPEATED))
     assert LAW.bits(1e6, 4000, 1000) > LAW.bits(1e6, 4000)
+
+
+def test_the_law_is_kaplans_over_a_floor() -> None:
+    """Equation 1.5 with the numbers of Kaplan et al. 2020, section 1.2, in nats a token."""
+    law = Law(E=0.0, Nc=6.4e13, alpha_N=0.076, Dc=1.8e13, alpha_D=0.103)
+    assert law.bits(1e9, 1e30) == pytest.approx((6.4e13 / 1e9) ** 0.076)
+    assert law.bits(1e30, 1e9) == pytest.approx((1.8e13 / 1e9) ** 0.103)
+    small, large = (LAW.bits(size, 1e5) - LAW.bits(size, 1e6) for size in (4e5, 6e6))
+    assert small < 0.9 * large  # the same text teaches a small model less
+
+
+def test_how_steeply_the_loss_of_a_text_falls(tmp_path: Path) -> None:
+    """Text of which a quarter tells all there is, and one whose words come back too seldom for
+    that: at both ends of what is believed."""
+    numbers = random.Random(0)
+    words = ["".join(numbers.choices("abcdefghij", k=6)) for _ in range(3000)]
+    texts = {
+        "few": " ".join(numbers.choices(words[:20], k=20_000)),
+        "many": " ".join(numbers.choices(words, k=20_000)),
+    }
+    found = {}
+    store = Store(tmp_path / "home")
+    for name, text in texts.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        for number in range(20):
+            part = text[number * 7000 : (number + 1) * 7000]
+            (folder / f"{number}.txt").write_text(part)
+        lw.pretrain(MINI, name=name, corpus=str(folder), steps=1, store=store)
+        found[name] = steepness(name, store)
+    assert found["few"] == 0.5
+    assert found["many"] == 1.5
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -207,7 +240,13 @@ def test_a_recipe_rehearsed_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     given = {"steps": 100, "corpus": str(words), "vocab_size": 300}
     found = lw.plan(MINI, name="short", to=path, store=store, **given)
     assert found["forecast"]["tokens"] == 100 * 512
-    assert found["rehearsal"]["tokens"] >= 7_000
+    rehearsal = found["rehearsal"]
+    assert rehearsal["tokens"] >= 7_000
+    assert rehearsal["steepness"] == 0.5  # a quarter of it tells which eight words there are
+    matrices = shape_of(PretrainSettings.build(found["recipe"]), 300).matrices
+    law = [LAW.bits(matrices, n, rehearsal["unique"]) for n in (rehearsal["tokens"], 100 * 512)]
+    expected = rehearsal["bits_per_byte"] - 0.5 * (law[0] - law[1])
+    assert found["forecast"]["val_bits_per_byte"] == pytest.approx(expected)
     assert not store.run("short-rehearsal").exists
     assert not [one for one in store.artifacts() if "rehearsal" in one.name]
     few = {"steps": 20}

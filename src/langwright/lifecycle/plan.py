@@ -306,14 +306,15 @@ class _Planner:
         return told, on_device, LIMIT * most
 
     def _bits(self, shape: Architecture, tokens: int, rehearsal: Rehearsal | None) -> float:
-        """By the law; where there was a rehearsal, and what the law missed there: corpora differ in
-        what no model can know of them."""
+        """By the law. A rehearsal has shown how hard this text is, which no model can know, and how
+        steeply the loss falls with more of it; then the law says how far."""
         if rehearsal is None:
             return law.LAW.bits(shape.matrices, tokens)
-        unique = rehearsal.unique
-        missed = rehearsal.bits_per_byte
-        missed -= law.LAW.bits(shape.matrices, rehearsal.tokens, unique)
-        return law.LAW.bits(shape.matrices, tokens, unique) + missed
+        begin, end = (
+            law.LAW.bits(shape.matrices, seen, rehearsal.unique)
+            for seen in (rehearsal.tokens, tokens)
+        )
+        return rehearsal.bits_per_byte + rehearsal.steepness * (end - begin)
 
 
 def _flops(shape: Architecture) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -18,6 +19,8 @@ import tomli_w
 import torch
 
 from langwright.errors import LangwrightError
+from langwright.evaluation import WittenBell
+from langwright.lifecycle import law
 from langwright.model import Architecture, Decoder
 from langwright.store import Store
 from langwright.training.batch import MicroBatch, next_token_loss
@@ -25,8 +28,12 @@ from langwright.training.learner import Learner
 from langwright.training.rebuilt import rebuild
 from langwright.training.settings import LoopSettings
 from langwright.training.stages.pretrain import Pretrain, PretrainSettings
+from langwright.training.views.data_signs import texts
 
 Table = dict[str, Any]
+
+_PIECE = 4096
+"""Bytes: a text may be one document."""
 
 
 class RehearsalFailed(LangwrightError):
@@ -39,8 +46,9 @@ class RehearsalFailed(LangwrightError):
 class Rehearsal:
     """What a short run of `tokens`, so many a step, has shown. `preparation`: seconds until it
     began: tokenizer and shards; `overhead`: those of the run that were no steps: evaluation,
-    saving. `unique`: tokens in one epoch. `peak_memory` in bytes, of the process; None where the
-    system does not tell."""
+    saving. `unique`: tokens in one epoch; `steepness`: how steeply the loss falls with more of this
+    text, beside the law's. `peak_memory` in bytes, of the process; None where the system does not
+    tell."""
 
     tokens: int
     tokens_per_step: int
@@ -48,6 +56,7 @@ class Rehearsal:
     overhead: float
     bits_per_byte: float
     unique: float
+    steepness: float
     peak_memory: int | None
 
 
@@ -79,8 +88,22 @@ def rehearse(settings: Mapping[str, Any], name: str, store: Store) -> Rehearsal:
         overhead=state["seconds"] - lines[-1]["seconds"],
         bits_per_byte=metrics["val_bits_per_byte"],
         unique=result["tokens"] / max(metrics.get("epochs", 0.0), 1e-9),
+        steepness=steepness(name, store),
         peak_memory=metrics["peak_memory_bytes"],
     )
+
+
+def steepness(run: str, store: Store) -> float:
+    """How steeply the loss falls with more of the text of the run `run`, beside that of the law: as
+    steeply as that of a byte n-gram, which is counted in seconds."""
+    rebuilt = rebuild(store.run(run), store)
+    train, held_out = (texts(rebuilt, side) for side in ("train", "validation"))
+    pieces = [text[at : at + _PIECE] for text in train for at in range(0, len(text), _PIECE)]
+    few, many = (
+        WittenBell.fit(some).nll(held_out).sum(axis=0).min() for some in (pieces[::4], pieces)
+    )
+    fallen = (few - many) / math.log(2) / sum(map(len, held_out))
+    return float(min(max(fallen / law.NGRAM_FALL, 0.5), 1.5))
 
 
 def time_steps(run: str, settings: PretrainSettings, store: Store, at_least: float) -> float:

@@ -153,20 +153,21 @@ def _floor(rebuilt: Rebuilt, case: Case) -> Iterator[Finding]:
 
 def _ngram_bits(rebuilt: Rebuilt) -> float:
     """Bits a byte that a byte n-gram of the run's first text gets on what was held out."""
-    train, held_out = (_texts(rebuilt, side) for side in ("train", "validation"))
+    train, held_out = (texts(rebuilt, side) for side in ("train", "validation"))
     nats = WittenBell.fit(train).nll(held_out).sum(axis=0).min()
     return float(nats) / math.log(2) / sum(map(len, held_out))
 
 
-def _texts(rebuilt: Rebuilt, side: str) -> list[bytes]:
+def texts(rebuilt: Rebuilt, side: str) -> list[bytes]:
+    """The first documents of what the run reads on that side, NGRAM_BYTES of them."""
     tokenizer = rebuilt.text.tokenizer
-    texts: list[bytes] = []
+    found: list[bytes] = []
     for folder in rebuilt.data:
         shards, size = TokenShards(folder, side), 0
         for index in range(shards.num_documents):
             ids = shards.document(index).tolist()
-            texts.append(b"".join(map(tokenizer.token_bytes, ids)))
-            size += len(texts[-1])
+            found.append(b"".join(map(tokenizer.token_bytes, ids)))
+            size += len(found[-1])
             if size > NGRAM_BYTES / len(rebuilt.data):
                 break
-    return texts
+    return found
