@@ -194,8 +194,13 @@ def test_another_machine_is_reckoned(tmp_path: Path) -> None:
     assert {key: recipe[key] for key in recipe} == read_recipe(str(path), "pretrain", {})
     PretrainSettings.build(recipe)
     assert read_forecast(str(path))["val_bits_per_byte"] == forecast["val_bits_per_byte"]
+    assert recipe["micro_batch_tokens"] > 2048  # what a GPU's memory holds
+    asked = {"micro_batch_tokens": 2048, "compile": False}
+    store = Store(tmp_path / "home")
+    kept = lw.plan(budget="50usd", device="h100x8", store=store, **asked)["recipe"]
+    assert kept | asked == kept
     with pytest.raises(BadInput, match="There is a file"):
-        lw.plan(budget="50usd", device="h100x8", to=path, store=Store(tmp_path / "home"))
+        lw.plan(budget="50usd", device="h100x8", to=path, store=store)
 
 
 def test_a_budget_of_compute(tmp_path: Path) -> None:
