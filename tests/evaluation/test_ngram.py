@@ -63,7 +63,9 @@ def test_published_figures_on_tinyshakespeare():
         pytest.skip("LANGWRIGHT_TEST_DATA is not set: it names the folder of the public test data")
     text = (Path(home) / "tinyshakespeare" / "input.txt").read_bytes()
     cut = int(0.9 * len(text))
-    nll = WittenBell.fit([text[:cut]]).nll([text[cut:]])
+    model = WittenBell.fit([text[:cut]])
+    nll = model.nll([text[cut:]])
+    assert model.bits_per_byte([text[cut:]]) == pytest.approx(1.669 / np.log(2), abs=1e-3)
     np.testing.assert_allclose(
         nll[0] / len(text[cut:]), [3.347, 2.486, 2.049, 1.774, 1.669, 1.698], atol=6e-4
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -99,6 +100,11 @@ class WittenBell:
                 document_of, weights=-np.log(probabilities), minlength=len(documents)
             )
         return sums
+
+    def bits_per_byte(self, documents: Sequence[bytes]) -> float:
+        """Of the order that is best on all of `documents`, their ends included."""
+        nats = float(self.nll(documents).sum(axis=0).min())
+        return nats / math.log(2) / sum(map(len, documents))
 
 
 def _lookup(keys: _Keys, values: _Counts, wanted: _Keys) -> _Counts:

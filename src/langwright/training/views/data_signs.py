@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -154,8 +153,7 @@ def _floor(rebuilt: Rebuilt, case: Case) -> Iterator[Finding]:
 def _ngram_bits(rebuilt: Rebuilt) -> float:
     """Bits a byte that a byte n-gram of the run's first text gets on what was held out."""
     train, held_out = (texts(rebuilt, side) for side in ("train", "validation"))
-    nats = WittenBell.fit(train).nll(held_out).sum(axis=0).min()
-    return float(nats) / math.log(2) / sum(map(len, held_out))
+    return WittenBell.fit(train).bits_per_byte(held_out)
 
 
 def texts(rebuilt: Rebuilt, side: str) -> list[bytes]:
