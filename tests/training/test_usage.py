@@ -57,5 +57,6 @@ def test_on_a_cpu_a_line_has_memory_and_no_mfu(store: Store, recipe: str, words:
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024
     for line in lines:
-        assert tensors.nbytes < line["memory_bytes"] <= unit * most
+        # Linux sums its counters up for one of the two, and reads them roughly for the other.
+        assert tensors.nbytes < line["memory_bytes"] <= unit * most * 1.01
         assert "mfu" not in line
