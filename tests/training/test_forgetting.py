@@ -95,8 +95,13 @@ def latest(stage: Pretrain | SFT, kind: str) -> int:
     return max(numbers, key=lambda number: windows_of(stage, number)[0])
 
 
+def learnt(metrics: dict[str, Any]) -> dict[str, Any]:
+    """All but the time that it took and the memory, which is the whole process's."""
+    return {key: metrics[key] for key in metrics if "second" not in key and "memory" not in key}
+
+
 def untimed(result: dict[str, Any]) -> dict[str, Any]:
-    metrics = {key: result["metrics"][key] for key in result["metrics"] if "second" not in key}
+    metrics = learnt(result["metrics"])
     return {"steps": result["steps"], "tokens": result["tokens"], "metrics": metrics}
 
 
@@ -131,8 +136,7 @@ def test_the_weights_are_those_of_a_run_that_never_saw_it(
     assert result["first_seen_step"] == first + 1
     assert result["replayed_from_step"] == result["resumed_from_step"] == first // 2 * 2 > 0
     lines = [store.run(each).read_metrics() for each in (name, f"{name}-never")]
-    plain = [[{k: v for k, v in one.items() if "seconds" not in k} for one in all] for all in lines]
-    assert plain[0] == plain[1]
+    assert [learnt(line) for line in lines[0]] == [learnt(line) for line in lines[1]]
 
     # Asked again, by its digest, it is the finished one; nothing of it is learnt from.
     again = forget(run, one.digest[:12], name=name, store=store)
