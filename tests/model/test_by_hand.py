@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from langwright.model import linear
 from langwright.model.architecture import Architecture
+from langwright.model.decoder import Decoder
+from langwright.model.lora import Adapters, LoRASettings
 from langwright.model.mlp import FeedForward
 from langwright.model.norm import RMSNorm
 from langwright.model.rotary import Rotary, rotate
@@ -85,22 +92,83 @@ def test_gate() -> None:
     alike(gradients(layer(x), x, *weights), gradients(plain, x, *weights))
 
 
-def test_less_is_kept() -> None:
-    """Of the gate two tensors instead of three, of the norm one instead of its steps."""
+def kept(make: Callable[[], torch.Tensor]) -> int:
+    """Bytes of what is kept for the backward pass of `make()`."""
+    sizes: dict[int, int] = {}
 
-    def kept(module: nn.Module, x: torch.Tensor) -> int:
-        sizes: dict[int, int] = {}
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
 
-        def pack(tensor: torch.Tensor) -> torch.Tensor:
-            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        value = make()
+    assert value.requires_grad
+    return sum(sizes.values())
 
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            module(x).sum()
-        return sum(sizes.values())
 
+def test_less_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the gate two tensors instead of three, of the norm one instead of its steps; where they
+    are large, not even what comes of the two, which the next product is about."""
     x = torch.randn(512, 32, requires_grad=True)
     places = 4 * 512
-    assert kept(RMSNorm(32, 1e-6), x) <= places * (32 + 2)
-    weights = 4 * 3 * 32 * 48
-    assert kept(FeedForward(Architecture.build(SHAPE)), x) <= places * (32 + 3 * 48) + weights
+    norm, layer = RMSNorm(32, 1e-6), FeedForward(Architecture.build(SHAPE))
+    both = nn.Sequential(norm, layer)
+    weights = 4 * (32 + 3 * 32 * 48)
+    assert kept(lambda: norm(x)) <= places * (32 + 2)
+    assert kept(lambda: layer(x)) <= places * (32 + 3 * 48) + weights
+    assert kept(lambda: both(x)) > places * (2 * 32 + 3 * 48)
+    monkeypatch.setattr(linear, "_LARGE", 1)
+    assert kept(lambda: both(x)) <= places * (32 + 2 * 48) + weights
+
+
+@pytest.mark.parametrize("way", ["whole", "lora", "checkpoint", "bfloat16"])
+def test_what_is_made_twice_changes_no_gradient(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    shape = Architecture.build(SHAPE | {"num_layers": 2})
+    module = Decoder(shape)
+    module.initialise(0)
+    for name, weight in module.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            torch.nn.init.normal_(weight, std=0.1)  # at their zeros nothing would flow back
+    weights = dict(module.named_parameters())
+    if way == "lora":
+        adapters = Adapters(module)
+        adapters.add("one", LoRASettings(rank=2), seed=0)
+        adapters.select("one")
+        weights = {name: one for name, one in module.named_parameters() if "lora" in name}
+    elif way == "checkpoint":
+        for block in module.layers:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    elif way == "bfloat16":
+        monkeypatch.setattr(linear, "has_bfloat16", lambda: False)
+        module.bfloat16()
+    ids = torch.randint(64, (3, 17), generator=torch.Generator().manual_seed(0))
+    found = []
+    for least in (2**19, 1):
+        monkeypatch.setattr(linear, "_LARGE", least)
+        loss = module.nll(ids[:, :-1], ids[:, 1:])
+        found.append(torch.autograd.grad(loss, list(weights.values())))
+    for name, plain, twice in zip(weights, *found, strict=True):
+        assert "lora" in name or plain.any(), name
+        torch.testing.assert_close(twice, plain, rtol=2e-5, atol=2e-6)
+
+
+def test_what_a_hook_has_written_to_is_not_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "_LARGE", 1)
+    norm, layer = RMSNorm(32, 1e-6), linear.Linear(32, 8, bias=False)
+    norm.register_forward_hook(lambda module, given, y: y.mul_(2))
+    x = torch.randn(4, 32)
+    plain = 2 * F.rms_norm(x, (32,), norm.weight, 1e-6) @ layer.weight.t()
+    alike(gradients(layer(norm(x)), layer.weight), gradients(plain, layer.weight))
+
+
+def test_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's loop may have it; the gradients come in the types of the weights."""
+    monkeypatch.setattr(linear, "_LARGE", 1)
+    layer, norm = FeedForward(Architecture.build(SHAPE)), RMSNorm(32, 1e-6)
+    x = torch.randn(3, 5, 32, requires_grad=True)
+    of = (x, *layer.parameters())
+    wanted = gradients(layer(norm(x)), *of)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = layer(norm(x))
+    for one, other in zip(gradients(value, *of), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)

@@ -2,7 +2,8 @@
 
 Autograd keeps every step between and goes back over each of them; on a processor these passes over
 memory cost a good part of the time (docs/benchmarks.md). A compiler fuses them itself, so what is
-compiled, as on GPUs, stays as it is; so do tensors in shards, whose operators are not these.
+compiled, as on GPUs, stays as it is; so do tensors in shards, whose operators are not these, and
+what is computed under somebody's autocast, which does not reach into a backward pass.
 """
 
 from __future__ import annotations
@@ -18,4 +19,5 @@ def by_hand(x: Tensor) -> bool:
         and x.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not hasattr(x, "device_mesh")
+        and not torch.is_autocast_enabled("cpu")
     )

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from langwright.model.architecture import Architecture
 from langwright.model.by_hand import by_hand
-from langwright.model.linear import Linear
+from langwright.model.linear import Linear, remakable
 
 ACTIVATIONS = {
     "silu": F.silu,
@@ -36,9 +36,12 @@ class FeedForward(nn.Module):
             return self.down_proj(self.act(self.up_proj(x)))
         gate, up = self.gate_proj(x), self.up_proj(x)
         if self.act is F.silu and by_hand(x):
-            inner: Tensor = _Gated.apply(gate, up)
-            return self.down_proj(inner)
+            return self.down_proj(remakable(_Gated.apply(gate, up), _gated, gate, up))
         return self.down_proj(self.act(gate) * up)
+
+
+def _gated(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate).mul_(up)
 
 
 class _Gated(torch.autograd.Function):
@@ -47,7 +50,7 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
         ctx.save_for_backward(gate, up)
-        return F.silu(gate).mul_(up)
+        return _gated(gate, up)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -53,14 +53,17 @@ class _Turned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return (x * cos).addcmul_(_swapped(x), sin)
+        return _turned(x, cos, sin, 1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return (slope * cos).addcmul_(_swapped(slope), sin, value=-1), None, None
+        return _turned(slope, cos, sin, -1), None, None
 
 
-def _swapped(x: Tensor) -> Tensor:
-    return x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+def _turned(x: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
+    turned, half = x * cos, x.shape[-1] // 2
+    turned[..., :half].addcmul_(x[..., half:], sin[..., :half], value=way)
+    turned[..., half:].addcmul_(x[..., :half], sin[..., half:], value=way)
+    return turned

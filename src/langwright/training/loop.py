@@ -87,7 +87,7 @@ class _Training(Generic[M, B]):
                     weight.copy_(stored[name])
         self.learner = Learner(self.module, settings, ranks, learnt=trained.learnt)
         if found is not None and self.state.step:  # before the first step it remembers nothing
-            found.restore(self.learner.optimizers.blank(), ranks)
+            found.restore(self.learner.optimizers.tensors(), ranks)
         self.usage = Usage(self.module, settings.context_length, self.learner.device, ranks.size)
         self.guard = Guard(settings, self.state, self.learner)
         if ranks.leads:

@@ -48,6 +48,8 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         self._dtype = dtype
+        for weight in self.param_groups[0]["params"]:
+            self.state[weight]["momentum_buffer"] = torch.zeros_like(weight).detach()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -65,10 +67,7 @@ class Muon(torch.optim.Optimizer):
         updates = []
         for weight in weights:
             assert weight.grad is not None
-            state = self.state[weight]
-            if not state:
-                state["momentum_buffer"] = torch.zeros_like(weight)
-            mean = state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
+            mean = self.state[weight]["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
             updates.append(whole(weight.grad.lerp(mean, group["momentum"])).to(self._dtype))
         turned = orthogonal(torch.stack(updates))
         rows, columns = turned.shape[-2:]

@@ -51,7 +51,13 @@ class Optimizers:
         groups.append({"params": matrices, "peak": rate, "weight_decay": decay})
         groups = [part for group in groups for part in _of_one_mesh(group)]
         betas, epsilon = settings.adam_betas, settings.adam_epsilon
-        self._parts.append(torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True))
+        adamw = torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
+        # The zeros of its first step. Made there, they would lie scattered over the memory that the
+        # step has freed, and nothing large would fit between any more.
+        for weight in (one for group in adamw.param_groups for one in group["params"]):
+            moments = {key: torch.zeros_like(weight).detach() for key in ("exp_avg", "exp_avg_sq")}
+            adamw.state[weight] = {"step": torch.zeros((), device=weight.device), **moments}
+        self._parts.append(adamw)
 
     def step(self, factor: float) -> None:
         """Move the weights, at `factor` times each group's peak rate."""
@@ -68,18 +74,6 @@ class Optimizers:
             for part in self._parts
             for key, value in part.state.get(weight, {}).items()
         }
-
-    def blank(self) -> dict[str, Tensor]:
-        """As `tensors`, of a memory that is yet to be filled, in place."""
-        for part in self._parts:
-            fields = ("momentum_buffer",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq")
-            for group in part.param_groups:
-                for weight in group["params"]:
-                    state = part.state[weight]
-                    state |= {field: torch.zeros_like(weight).detach() for field in fields}
-                    if not isinstance(part, Muon):
-                        state["step"] = torch.zeros((), device=weight.device)
-        return self.tensors()
 
 
 def _is_table(name: str) -> bool:
