@@ -16,7 +16,7 @@ from langwright.lifecycle.ladder import Rung, ladder, pace
 from langwright.lifecycle.machine import UTILISATION, Machine, machine
 from langwright.lifecycle.memory import HOST, memory
 from langwright.lifecycle.planned import write_plan
-from langwright.lifecycle.rehearsal import Rehearsal, rehearse, speed_of, time_steps
+from langwright.lifecycle.rehearsal import Rehearsal, rehearse, speed_of, times_as_long
 from langwright.model import Architecture
 from langwright.model.device import compute_device
 from langwright.progress import say
@@ -35,7 +35,7 @@ SHARE = 8
 LONGEST = 90.0
 """… and at most for so many seconds."""
 TIMED = 10.0
-"""Seconds over which the real steps are timed."""
+"""Seconds over which the whole run's steps are timed, beside the rehearsal's."""
 FEWEST = 100_000
 """Tokens, below which nothing is learnt that a law could be held against."""
 LIMIT = 0.85
@@ -263,10 +263,10 @@ class _Planner:
         self._forget(name)
         try:
             rehearsal = rehearse(recipe | short, name, self.store)
-            step = time_steps(name, settings, self.store, TIMED)
+            ratio = times_as_long(name, settings, self.store, TIMED)
         finally:
             self._forget(name)
-        return rehearsal, step
+        return rehearsal, rehearsal.step_seconds * ratio
 
     def _forget(self, name: str) -> None:
         """Drop what a rehearsal has left: the run with its model, its tokens and tokenizer."""

@@ -1,4 +1,4 @@
-"""A short run before a long one, in a process of its own, and the real steps timed."""
+"""A short run before a long one, in a process of its own, and steps of both timed in turns."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ class RehearsalFailed(LangwrightError):
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a short run of `tokens`, so many a step, has shown. `preparation`: seconds until it
-    began: tokenizer and shards; `overhead`: those of the run that were no steps: evaluation,
-    saving. `unique`: tokens in one epoch; `steepness`: how steeply the loss falls with more of this
-    text, beside the law's. `peak_memory` in bytes, of the process; None where the system does not
-    tell."""
+    """What a short run of `tokens`, so many a step, has shown. `step_seconds`: of its steps but the
+    first, on average; `preparation`: seconds until it began: tokenizer and shards; `overhead`:
+    those of the run that were no steps: evaluation, saving. `unique`: tokens in one epoch;
+    `steepness`: how steeply the loss falls with more of this text, beside the law's. `peak_memory`
+    in bytes, of the process; None where the system does not tell."""
 
     tokens: int
     tokens_per_step: int
+    step_seconds: float
     preparation: float
     overhead: float
     bits_per_byte: float
@@ -80,9 +81,11 @@ def rehearse(settings: Mapping[str, Any], name: str, store: Store) -> Rehearsal:
         raise RehearsalFailed(wrong["message"], remedy=wrong["remedy"])
     lines, state = store.run(name).read_metrics(), store.run(name).state
     metrics = result["metrics"]
+    ends = [line["seconds"] for line in lines if "loss" in line]
     return Rehearsal(
         tokens=result["tokens"],
         tokens_per_step=store.run(name).settings["tokens_per_step"],
+        step_seconds=(ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else ends[0],
         preparation=seconds - state["seconds"],
         overhead=state["seconds"] - lines[-1]["seconds"],
         bits_per_byte=metrics["val_bits_per_byte"],
@@ -103,20 +106,24 @@ def steepness(run: str, store: Store) -> float:
     return min(max((few - many) / law.NGRAM_FALL, 0.5), 1.5)
 
 
-def time_steps(run: str, settings: PretrainSettings, store: Store, at_least: float) -> float:
-    """Median seconds of a training step with `settings` on the data of the run `run`, over that
-    many seconds, and three steps after the first."""
+def times_as_long(run: str, settings: PretrainSettings, store: Store, at_least: float) -> float:
+    """How many times as long as a step of the run `run` one with `settings` takes, on its data.
+
+    Both are made in turns, over that many seconds and three times after the first: a machine's
+    speed varies within minutes, by as much as such steps differ."""
     rehearsed = store.run(run)
     rebuilt = rebuild(rehearsed, store)
+    if settings.tokens_per_step == rebuilt.settings.tokens_per_step:
+        return 1.0
     *shards, _ = [store.get(digest) for digest in rehearsed.parents]
-    stage = Pretrain.build(settings, rebuilt.text, shards, store)
+    stages = (rebuilt.stage, Pretrain.build(settings, rebuilt.text, shards, store))
     module = Decoder(rebuilt.shape)
     module.initialise(settings.seed)
     learner = Learner(module, settings)
-    found: list[float] = []
-    while len(found) < 4 or sum(found[1:]) < at_least:
-        found.append(_step(learner, stage.micro_batches(len(found))))
-    return statistics.median(found[1:])
+    found: list[tuple[float, ...]] = []
+    while len(found) < 4 or sum(map(sum, found[1:])) < at_least:
+        found.append(tuple(_step(learner, one.micro_batches(len(found))) for one in stages))
+    return statistics.median(other / one for one, other in found[1:])
 
 
 def speed_of(shape: Architecture, settings: LoopSettings) -> float:
