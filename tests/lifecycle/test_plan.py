@@ -20,10 +20,11 @@ from langwright.lifecycle.ladder import ladder, pace
 from langwright.lifecycle.law import LAW, REPEATED, Law, worth
 from langwright.lifecycle.machine import UTILISATION, machine
 from langwright.lifecycle.memory import memory
-from langwright.lifecycle.rehearsal import steepness
+from langwright.lifecycle.rehearsal import steepness, times_as_long
 from langwright.model import Decoder
 from langwright.store import Store
 from langwright.training import read_recipe
+from langwright.training.rebuilt import rebuild
 from langwright.training.recipe import read_forecast
 from langwright.training.stages.pretrain import PretrainSettings, shape_of
 
@@ -231,22 +232,41 @@ def test_wrong_questions(tmp_path: Path) -> None:
         lw.plan(budget="1e9flops", device="h100", store=store)
 
 
-def test_a_recipe_rehearsed_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def words(tmp_path: Path) -> str:
+    draw, known = random.Random(0), ["the", "red", "blue", "old", "fox", "dog", "sees", "finds"]
+    texts = [" ".join(draw.choices(known, k=draw.randint(5, 60))) for _ in range(200)]
+    file = tmp_path / "words.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return str(file)
+
+
+def test_a_step_of_another_batch_is_timed_beside_the_runs_own(tmp_path: Path, words: str) -> None:
+    store = Store(tmp_path / "home")
+    given = {"corpus": words, "steps": 1, "vocab_size": 300}
+    lw.pretrain(MINI, name="run", store=store, **given)
+    own = rebuild(store.run("run"), store).settings
+    assert isinstance(own, PretrainSettings)
+    assert times_as_long("run", own, store, 0.0) == 1.0
+    # 32 pieces instead of two; the optimizer is moved once in both.
+    larger = own.model_copy(update={"tokens_per_step": 32 * 256})
+    assert 2 < times_as_long("run", larger, store, 0.5) < 32
+
+
+def test_a_recipe_rehearsed_and_run(
+    tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The forecast goes with the recipe into the run, which says how it came out."""
     planning = importlib.import_module("langwright.lifecycle.plan")
     monkeypatch.setattr(planning, "FEWEST", 8_000)  # or it would take half a minute
-    monkeypatch.setattr(planning, "TIMED", 0.5)
     store = Store(tmp_path / "home")
     path = tmp_path / "planned.toml"
-    draw, known = random.Random(0), ["the", "red", "blue", "old", "fox", "dog", "sees", "finds"]
-    texts = [" ".join(draw.choices(known, k=draw.randint(5, 60))) for _ in range(200)]
-    words = tmp_path / "words.jsonl"
-    words.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    given = {"steps": 100, "corpus": str(words), "vocab_size": 300}
+    given = {"steps": 100, "corpus": words, "vocab_size": 300}
     found = lw.plan(MINI, name="short", to=path, store=store, **given)
     assert found["forecast"]["tokens"] == 100 * 512
     rehearsal = found["rehearsal"]
     assert rehearsal["tokens"] >= 7_000
+    assert found["forecast"]["tokens_per_second"] == pytest.approx(512 / rehearsal["step_seconds"])
     assert rehearsal["steepness"] == 0.5  # a quarter of it tells which eight words there are
     matrices = shape_of(PretrainSettings.build(found["recipe"]), 300).matrices
     law = [LAW.bits(matrices, n, rehearsal["unique"]) for n in (rehearsal["tokens"], 100 * 512)]
