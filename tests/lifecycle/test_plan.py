@@ -241,16 +241,30 @@ def words(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_a_step_of_another_batch_is_timed_beside_the_runs_own(tmp_path: Path, words: str) -> None:
+def test_a_step_of_another_batch_is_timed_beside_the_runs_own(
+    tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were a target's work a second, one of 16 times the tokens would take 16 times as long."""
     store = Store(tmp_path / "home")
     given = {"corpus": words, "steps": 1, "vocab_size": 300}
     lw.pretrain(MINI, name="run", store=store, **given)
     own = rebuild(store.run("run"), store).settings
     assert isinstance(own, PretrainSettings)
     assert times_as_long("run", own, store, 0.0) == 1.0
-    # 32 pieces instead of two; the optimizer is moved once in both.
-    larger = own.model_copy(update={"tokens_per_step": 32 * 256})
-    assert 2 < times_as_long("run", larger, store, 0.5) < 32
+    assert times_as_long("run", own.model_copy(update={"steps": 9}), store, 0.0) == 1.0
+    timing = importlib.import_module("langwright.lifecycle.rehearsal")
+    real, asked = timing._step, []
+
+    def counted(learner: Any, batches: Any) -> float:
+        asked.append(sum(batch.units for batch in batches))
+        assert real(learner, batches) > 0
+        return float(asked[-1])
+
+    monkeypatch.setattr(timing, "_step", counted)
+    larger = own.model_copy(update={"tokens_per_step": 16 * 512})
+    assert times_as_long("run", larger, store, 0.0) == pytest.approx(16, rel=0.05)
+    assert len(asked) == 2 * 4  # in turns
+    assert max(asked[::2]) < min(asked[1::2])
 
 
 def test_a_recipe_rehearsed_and_run(
